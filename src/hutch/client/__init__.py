@@ -1,0 +1,1 @@
+"""Talks to a server that speaks the API; standard library only."""

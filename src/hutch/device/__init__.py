@@ -1,0 +1,1 @@
+"""What an instance is given: each device adds to a LaunchPlan."""

@@ -1,0 +1,68 @@
+"""What a device does to an instance. One object a device and a start; what must survive is in `volatile`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from hutch.kernel.idmap import IdMap
+from hutch.network.base import NetworkDriver
+from hutch.runtime.base import Running
+from hutch.runtime.plan import LaunchPlan
+from hutch.schema.base import Config
+from hutch.schema.keys.base import Key
+from hutch.storage.base import StorageDriver
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a device may know and use of its surroundings.
+
+    `config` is the expanded config of the instance, `volatile` what is recorded of this device under
+    volatile.NAME.* (keys without that prefix). `network(name)` and `pool(name)` answer running drivers or raise NotFound.
+    """
+
+    project: str
+    instance: str
+    config: Config
+    idmap: list[IdMap]
+    directory: Path
+    volatile: Mapping[str, str]
+    network: Callable[[str], NetworkDriver]
+    pool: Callable[[str], StorageDriver]
+
+
+class Device(ABC):
+    """A device of an instance: `name`, `config` its keys (with `type`)."""
+
+    keys: ClassVar[Mapping[str, Key]]
+    live: ClassVar[bool] = True
+    """Whether it can be plugged and unplugged while the guest runs."""
+
+    def __init__(self, name: str, config: Config, context: Context) -> None:
+        self.name, self.config, self.context = name, config, context
+
+    @abstractmethod
+    def check(self) -> None:
+        """Invalid with a sentence when the settings do not fit together; the keys' own types were checked before."""
+
+    def volatile(self) -> dict[str, str]:
+        """What must be written down before `plan` or `plug` makes anything: names of links, addresses. Keys without prefix."""
+        return {}
+
+    @abstractmethod
+    async def plan(self, plan: LaunchPlan) -> None:
+        """Make what the device needs on the host and add it to the plan."""
+
+    async def release(self) -> None:
+        """Remove from the host what `plan` or `plug` made, by what `volatile` says; works after a crash, and twice."""
+
+    async def forget(self) -> None:
+        """The device leaves the instance, or the instance is deleted: drop reservations and the like."""
+
+    async def plug(self, running: Running) -> None:
+        """Give the device to a running guest."""
+
+    async def unplug(self, running: Running) -> None:
+        """Take the device from a running guest."""

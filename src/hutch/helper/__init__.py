@@ -1,0 +1,1 @@
+"""Small programs that the daemon starts; standard library only."""

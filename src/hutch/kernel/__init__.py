@@ -1,0 +1,1 @@
+"""The kernel's surfaces and the programs that stand for them: one file each, no policy."""

@@ -1,0 +1,38 @@
+"""Maps between a guest's user and group ids and the host's."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+DEFAULT_BASE = 1_000_000
+DEFAULT_COUNT = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class IdMap:
+    """Ids from `inside` on are host ids from `outside` on, `count` of them; `kind` is "u" or "g"."""
+
+    kind: str
+    inside: int
+    outside: int
+    count: int
+
+
+def default() -> list[IdMap]:
+    """The map of every guest that asks for nothing else: 0 is host id 1000000, users and groups alike."""
+    return [IdMap(kind, 0, DEFAULT_BASE, DEFAULT_COUNT) for kind in ("u", "g")]
+
+
+def to_host(idmap: Iterable[IdMap], kind: str, inside: int) -> int | None:
+    """The host id that stands for a guest's; None when the map has no place for it. An empty map is the identity."""
+    extents = [extent for extent in idmap if extent.kind == kind]
+    if not extents:
+        return inside
+    for extent in extents:
+        if extent.inside <= inside < extent.inside + extent.count:
+            return extent.outside + inside - extent.inside
+    return None
+
+
+def proc_lines(idmap: Sequence[IdMap], kind: str) -> str:
+    """The map as /proc/PID/uid_map and gid_map take it."""
+    return "".join(f"{e.inside} {e.outside} {e.count}\n" for e in idmap if e.kind == kind)

@@ -1,0 +1,74 @@
+"""What a network driver does: it owns one interface of the daemon's network namespace and what serves it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hutch.schema.base import Config
+
+
+@dataclass(frozen=True)
+class Lease:
+    """An address that a guest has or may take. `type` is static, dynamic, gateway or uplink."""
+
+    hostname: str
+    hwaddr: str
+    address: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """What DHCP and DNS must know of an instance's nic; addresses may be empty."""
+
+    project: str
+    instance: str
+    device: str
+    hwaddr: str
+    ipv4: str = ""
+    ipv6: str = ""
+
+
+class NetworkDriver(ABC):
+    """One network. `path` is its folder (DIR/networks/NAME), `name` its interface."""
+
+    def __init__(self, name: str, path: Path, config: Config) -> None:
+        self.name, self.path, self.config = name, path, config
+
+    @classmethod
+    @abstractmethod
+    async def check(cls, name: str, config: Config) -> Config:
+        """The settings completed with what is chosen here (free subnets for auto); Invalid with a sentence otherwise."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Make the interface, its addresses, its rules and its services; adopts what is there already from an earlier daemon."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Remove all of it from the host; the settings stay."""
+
+    @abstractmethod
+    async def update(self, config: Config) -> None:
+        """Take new settings, live: nothing that they do not concern is interrupted."""
+
+    @abstractmethod
+    async def reserve(self, wanted: Reservation) -> None:
+        """Tell DHCP and DNS of a nic, before the guest boots."""
+
+    @abstractmethod
+    async def release(self, project: str, instance: str, device: str) -> None:
+        """Forget a nic's reservation and its leases. Does nothing if absent."""
+
+    @abstractmethod
+    async def leases(self) -> list[Lease]: ...
+
+    @abstractmethod
+    async def state(self) -> dict[str, Any]:
+        """The interface as GET /1.0/networks/NAME/state answers it: addresses, counters, hwaddr, mtu, state, type, bridge."""
+
+    @abstractmethod
+    async def links(self) -> Sequence[str]:
+        """Interfaces attached to it."""

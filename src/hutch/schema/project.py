@@ -1,0 +1,11 @@
+"""Projects."""
+
+import msgspec
+
+from hutch.schema.base import Config
+
+
+class ProjectRecord(msgspec.Struct, kw_only=True):
+    name: str
+    description: str = ""
+    config: Config = {}

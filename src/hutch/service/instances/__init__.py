@@ -1,0 +1,1 @@
+"""What can be done with instances, a file a verb."""

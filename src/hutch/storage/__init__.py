@@ -1,0 +1,1 @@
+"""Pools and volumes, and what every driver of them shares."""

@@ -1,0 +1,119 @@
+"""What a storage driver does: it only touches its own disk and keeps what it must remember on it.
+
+Trees are stored with the guest's own ids (root is 0) and are never chowned; `mount` gives them shifted.
+Every method may be interrupted by kill -9 at any point: the next `activate` finishes or removes what was begun, and
+an object under its final name is always whole.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hutch.kernel.idmap import IdMap
+from hutch.schema.base import Config
+
+Fill = Callable[[Path], Awaitable[None]]
+"""Fills the empty directory it is given with a tree that has the guest's own ids."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Bytes and inodes, in all and used."""
+
+    total: int
+    used: int
+    inodes_total: int = 0
+    inodes_used: int = 0
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume by name. `type` is container, image or custom; `snapshot` names a snapshot of it, empty for itself."""
+
+    type: str
+    project: str
+    name: str
+    snapshot: str = ""
+
+    def at(self, snapshot: str) -> "Volume":
+        return Volume(self.type, self.project, self.name, snapshot)
+
+
+class StorageDriver(ABC):
+    """One pool. `path` is the folder that the daemon gives it (DIR/storage-pools/NAME), `config` the pool's settings."""
+
+    def __init__(self, name: str, path: Path, config: Config) -> None:
+        self.name, self.path, self.config = name, path, config
+
+    @classmethod
+    @abstractmethod
+    async def check(cls, config: Config, path: Path) -> Config:
+        """The settings completed with what is chosen here (source, size); Invalid or Unsupported with the reason and the remedy."""
+
+    @abstractmethod
+    async def create(self) -> None:
+        """Make the pool; on failure nothing is left."""
+
+    @abstractmethod
+    async def activate(self) -> None:
+        """Make an existing pool usable after a daemon start (mount it) and finish or remove what a crash left."""
+
+    @abstractmethod
+    async def deactivate(self) -> None: ...
+
+    @abstractmethod
+    async def destroy(self) -> None: ...
+
+    @abstractmethod
+    async def space(self) -> Space: ...
+
+    @abstractmethod
+    async def has(self, volume: Volume) -> bool: ...
+
+    @abstractmethod
+    async def create_image(self, fingerprint: str, fill: Fill) -> None:
+        """Keep an image's unpacked tree as the ancestor of volumes. Does nothing when it is there."""
+
+    @abstractmethod
+    async def create_volume(self, volume: Volume, *, image: str | None = None, fill: Fill | None = None) -> None:
+        """A volume from an image's tree, from what `fill` writes, or empty."""
+
+    @abstractmethod
+    async def copy(self, source: Volume, target: Volume, *, snapshots: Sequence[str] = ()) -> None:
+        """A volume with what `source` (a volume or a snapshot) holds now, and the named snapshots with it."""
+
+    @abstractmethod
+    async def delete(self, volume: Volume) -> None:
+        """Remove a volume, or a snapshot, or an image (type image). An image in use goes with its last user. Does nothing if absent."""
+
+    @abstractmethod
+    async def rename(self, volume: Volume, name: str) -> None:
+        """Rename a volume, or a snapshot when `volume` names one."""
+
+    @abstractmethod
+    async def snapshot(self, volume: Volume, name: str) -> None:
+        """Keep what the volume holds now; it may be mounted and in use (the caller has frozen its writers)."""
+
+    @abstractmethod
+    async def restore(self, volume: Volume, snapshot: str) -> None:
+        """Make the volume hold what its snapshot holds; it must not be in use."""
+
+    @abstractmethod
+    async def mount(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
+        """A detached mount of the volume or snapshot as a descriptor (O_PATH), ids shifted by `idmap` (empty: as stored).
+
+        The caller closes it or attaches it with kernel.mount.attach. Closing an unattached one unmounts it.
+        """
+
+    @abstractmethod
+    async def usage(self, volume: Volume) -> int:
+        """Bytes that the volume holds by itself."""
+
+    @abstractmethod
+    async def set_quota(self, volume: Volume, size: int) -> None:
+        """Limit the volume to `size` bytes, 0 for no limit; Unsupported where the filesystem has no quotas."""
+
+    @abstractmethod
+    async def volumes(self) -> list[Volume]:
+        """Every volume and snapshot on disk, for reconciliation and recovery."""

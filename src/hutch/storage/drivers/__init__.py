@@ -1,0 +1,1 @@
+"""One file a driver, found by its name."""

@@ -1,0 +1,1 @@
+"""State: keys to documents, with compare-and-swap and watch."""

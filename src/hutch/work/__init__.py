@@ -1,0 +1,1 @@
+"""Long work, what it tells the world, and what keeps two of it apart."""
