@@ -8,7 +8,7 @@ import msgspec
 from hutch.schema.base import ZERO_TIME
 
 
-class ImageRecord(msgspec.Struct, kw_only=True):
+class ImageRecord(msgspec.Struct, kw_only=True, frozen=True):
     """What is stored of an image. `fingerprint` is the hex SHA-256 of the file, or of metadata and rootfs files joined.
 
     Files: DIR/images/FINGERPRINT (unified or metadata) and DIR/images/FINGERPRINT.rootfs (split images only).
@@ -32,7 +32,7 @@ class ImageRecord(msgspec.Struct, kw_only=True):
     uploaded_at: datetime = ZERO_TIME
 
 
-class AliasRecord(msgspec.Struct, kw_only=True):
+class AliasRecord(msgspec.Struct, kw_only=True, frozen=True):
     name: str
     target: str
     project: str = "default"

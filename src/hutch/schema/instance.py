@@ -8,7 +8,7 @@ import msgspec
 from hutch.schema.base import ZERO_TIME, Config, Devices
 
 
-class InstanceRecord(msgspec.Struct, kw_only=True):
+class InstanceRecord(msgspec.Struct, kw_only=True, frozen=True):
     """What is stored of an instance; what the kernel knows (running, addresses, usage) is read, never stored."""
 
     name: str
@@ -25,7 +25,7 @@ class InstanceRecord(msgspec.Struct, kw_only=True):
     last_used_at: datetime = ZERO_TIME
 
 
-class SnapshotRecord(msgspec.Struct, kw_only=True):
+class SnapshotRecord(msgspec.Struct, kw_only=True, frozen=True):
     """What is stored of a snapshot. `name` is the part behind the slash, `instance` the part before."""
 
     name: str

@@ -7,7 +7,7 @@ import msgspec
 from hutch.schema.base import Config
 
 
-class NetworkRecord(msgspec.Struct, kw_only=True):
+class NetworkRecord(msgspec.Struct, kw_only=True, frozen=True):
     name: str
     project: str = "default"
     type: str = "bridge"

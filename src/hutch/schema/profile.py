@@ -7,7 +7,7 @@ import msgspec
 from hutch.schema.base import Config, Devices
 
 
-class ProfileRecord(msgspec.Struct, kw_only=True):
+class ProfileRecord(msgspec.Struct, kw_only=True, frozen=True):
     name: str
     project: str = "default"
     description: str = ""

@@ -8,7 +8,7 @@ import msgspec
 from hutch.schema.base import ZERO_TIME, Config
 
 
-class PoolRecord(msgspec.Struct, kw_only=True):
+class PoolRecord(msgspec.Struct, kw_only=True, frozen=True):
     name: str
     driver: str
     description: str = ""
@@ -22,7 +22,7 @@ class PoolPut(msgspec.Struct, kw_only=True):
     config: dict[str, Any] | None = None
 
 
-class VolumeRecord(msgspec.Struct, kw_only=True):
+class VolumeRecord(msgspec.Struct, kw_only=True, frozen=True):
     """A volume of a pool. `type` is container, image or custom."""
 
     name: str

@@ -1,0 +1,298 @@
+"""Routes, envelopes and errors: how a handler's answer becomes HTTP.
+
+A handler is `async def get(request: Request) -> Answer`. Plain data is answered as a sync envelope, an Operation as an
+async one (202), Created as 201 with a Location; an aiohttp response goes out as it is. HutchError becomes an error
+envelope with its status. The envelope is LXD's (api-compat section 2).
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from aiohttp import WSMsgType, web
+
+from hutch.api import filter as filters
+from hutch.errors import Forbidden, HutchError, Invalid, PreconditionFailed
+from hutch.schema.base import decode, encode
+from hutch.service.parts import Caller, Parts
+from hutch.work.events import requestor
+from hutch.work.operations import Operation
+
+log = logging.getLogger(__name__)
+Document = TypeVar("Document")
+
+PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
+CALLER: web.AppKey[Callable[[web.Request], Caller]] = web.AppKey("caller", Callable)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Created:
+    """Something was made by a sync call; `url` goes into Location."""
+
+    url: str
+    metadata: Any = None
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A document with the editable part its ETag stands for."""
+
+    document: Any
+    editable: Any = None
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Metadata that is JSON already."""
+
+    json: bytes
+
+
+class Request:
+    """What a handler may know of a request."""
+
+    def __init__(self, http: web.Request, parts: Parts, caller: Caller) -> None:
+        self.http, self.parts, self.caller = http, parts, caller
+        self.query: Mapping[str, str] = http.query
+        self.project = http.query.get("project") or "default"
+
+    def __getitem__(self, name: str) -> str:
+        """A part of the path, decoded."""
+        return self.http.match_info[name]
+
+    @property
+    def collection(self) -> str:
+        """The path's first word below /1.0: `instances`, or the old `containers`, which listings must echo."""
+        return self.http.path.split("/")[2]
+
+    @property
+    def recursion(self) -> int:
+        text = self.query.get("recursion", "0").partition(";")[0]
+        return int(text) if text.isdigit() else 0
+
+    @property
+    def all_projects(self) -> bool:
+        return self.flag("all-projects")
+
+    def flag(self, name: str) -> bool:
+        return self.query.get(name, "").lower() in ("1", "true", "yes", "on")
+
+    def header(self, name: str) -> str | None:
+        """A header of either dialect: `uid` is X-LXD-uid or X-Incus-uid."""
+        for dialect in ("X-LXD-", "X-Incus-"):
+            if (value := self.http.headers.get(dialect + name)) is not None:
+                return value
+        return None
+
+    async def read(self, kind: type[Document]) -> Document:
+        """The JSON body. A missing Content-Type, null and unknown members are forgiven."""
+        body = await self.http.read()
+        if body.strip() in (b"", b"null"):
+            body = b"{}"
+        return decode(_without_nulls(body), kind)
+
+    def url(self, *words: str, project: str | None = None) -> str:
+        """A URL below /1.0 with its words escaped, and the project when it is not the default one."""
+        path = "/".join(["/1.0", *(quote(word, safe="") for word in words)])
+        wanted = self.project if project is None else project
+        return path if wanted == "default" else f"{path}?project={quote(wanted, safe='')}"
+
+    def matching(self, documents: Iterable[Document]) -> list[Document]:
+        """The documents that the `filter` of the query accepts."""
+        text = self.query.get("filter", "")
+        if not text:
+            return list(documents)
+        accepts = filters.parse(text)
+        return [document for document in documents if accepts(document)]
+
+    def match_etag(self, editable: Any) -> None:
+        """PreconditionFailed when If-Match names another version of the thing."""
+        wanted = self.http.headers.get("If-Match", "").strip('"')
+        if wanted and wanted != (current := etag(editable)):
+            raise PreconditionFailed(f"ETag doesn't match: {current} vs {wanted}")
+
+
+def _without_nulls(body: bytes) -> bytes:
+    """Members that are null count as missing: pylxd and Ansible send them."""
+    if b"null" not in body:
+        return body
+    return encode(_drop_nulls(decode(body, object)))
+
+
+def _drop_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _drop_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_drop_nulls(inner) for inner in value]
+    return value
+
+
+Handler = Callable[[Request], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str
+    handler: Handler
+    untrusted: bool = False
+
+
+@dataclass
+class Routes:
+    """The routes of one URL family; each module of api/routes has one called `routes`."""
+
+    routes: list[Route] = field(default_factory=list)
+
+    def __call__(self, method: str, path: str, *, untrusted: bool = False) -> Callable[[Handler], Handler]:
+        """Serve `method path` with the decorated handler. `untrusted`: callers without trust are let in too."""
+
+        def register(handler: Handler) -> Handler:
+            self.routes.append(Route(method, path, handler, untrusted))
+            return handler
+
+        return register
+
+
+def etag(editable: Any) -> str:
+    """A stable hash of what can be edited; volatile.* and times must not be in it."""
+    return hashlib.sha256(encode(editable)).hexdigest()
+
+
+def _body(metadata: bytes, operation: str = "") -> bytes:
+    kind = (
+        b'"async","status":"Operation created","status_code":100'
+        if operation
+        else b'"sync","status":"Success","status_code":200'
+    )
+    return b'{"type":%b,"operation":"%b","error_code":0,"error":"","metadata":%b}\n' % (
+        kind,
+        operation.encode(),
+        metadata,
+    )
+
+
+def answer(value: Any) -> web.StreamResponse:
+    """A handler's result as HTTP."""
+    if isinstance(value, web.StreamResponse):
+        return value
+    status, headers, operation = 200, {}, ""
+    if isinstance(value, Operation):
+        status, headers["Location"], operation = 202, value.url, value.url
+        value = value.document()
+    elif isinstance(value, Created):
+        status, headers["Location"], value = 201, value.url, value.metadata
+    elif isinstance(value, Tagged):
+        headers["ETag"] = f'"{etag(value.editable if value.editable is not None else value.document)}"'
+        value = value.document
+    metadata = value.json if isinstance(value, Rendered) else encode(value)
+    return web.Response(
+        body=_body(metadata, operation), status=status, headers=headers, content_type="application/json"
+    )
+
+
+def failure(error: HutchError) -> web.Response:
+    body = {
+        "type": "error",
+        "status": "",
+        "status_code": 0,
+        "operation": "",
+        "error_code": error.status,
+        "error": str(error),
+        "metadata": None,
+    }
+    return web.Response(body=encode(body), status=error.status, content_type="application/json")
+
+
+def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def serve(http: web.Request) -> web.StreamResponse:
+        try:
+            caller = http.app[CALLER](http)
+            if not caller.trusted and not route.untrusted:
+                raise Forbidden("Forbidden")
+            token = requestor.set(caller.requestor)
+            try:
+                return answer(await route.handler(Request(http, http.app[PARTS], caller)))
+            finally:
+                requestor.reset(token)
+        except HutchError as error:
+            return failure(error)
+        except (web.HTTPException, ConnectionResetError):
+            raise
+        except Exception as error:
+            log.exception("%s %s failed", http.method, http.path)
+            return failure(HutchError(f"{type(error).__name__}: {error}"))
+
+    return serve
+
+
+_OLD_NAMES = ("containers", "virtual-machines")
+
+
+def application(parts: Parts, caller: Callable[[web.Request], Caller], families: Iterable[Routes]) -> web.Application:
+    """The API as an aiohttp application. The instances' tree is served under its two old names as well."""
+    app = web.Application(client_max_size=64 << 20)
+    app[PARTS], app[CALLER] = parts, caller
+    known: dict[str, set[str]] = {}
+    for family in families:
+        for route in family.routes:
+            for path in _paths(route.path):
+                app.router.add_route(route.method, path, _serve(route))
+                known.setdefault(path, set()).add(route.method)
+    for path in known:
+        app.router.add_route("*", path, _not_implemented)
+    app.router.add_route("*", "/{path:.*}", _not_found)
+    return app
+
+
+def _paths(path: str) -> list[str]:
+    if not re.match(r"/1\.0/instances(/|$)", path):
+        return [path]
+    return [path, *(path.replace("/1.0/instances", f"/1.0/{name}", 1) for name in _OLD_NAMES)]
+
+
+async def _not_found(http: web.Request) -> web.Response:
+    error = HutchError("not found")
+    error.status = 404
+    return failure(error)
+
+
+async def _not_implemented(http: web.Request) -> web.Response:
+    error = HutchError("not implemented")
+    error.status = 501
+    return failure(error)
+
+
+class WebSocket:
+    """A work.operations.Socket over aiohttp. Frames are handed over one at a time, so that memory stays flat."""
+
+    def __init__(self, http: web.WebSocketResponse) -> None:
+        self.http = http
+
+    async def receive(self) -> bytes | str | None:
+        message = await self.http.receive()
+        if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
+            return message.data  # type: ignore[no-any-return]
+        return None
+
+    async def send(self, data: bytes | str) -> None:
+        if isinstance(data, str):
+            await self.http.send_str(data)
+        else:
+            await self.http.send_bytes(data)
+
+    async def close(self) -> None:
+        await self.http.close()
+
+
+async def upgrade(request: Request, heartbeat: float | None = 10) -> web.WebSocketResponse:
+    """The request as a websocket; Invalid when it is none."""
+    socket = web.WebSocketResponse(heartbeat=heartbeat, max_msg_size=16 << 20, compress=False)
+    if not socket.can_prepare(request.http).ok:
+        raise Invalid("this URL is a websocket: an Upgrade request is expected")
+    await socket.prepare(request.http)
+    return socket
