@@ -46,7 +46,7 @@ def _either(tokens: list[str]) -> Predicate:
     left = _both(tokens)
     while tokens and tokens[0].lower() == "or":
         tokens.pop(0)
-        left = (lambda a, b: lambda thing: a(thing) or b(thing))(left, _both(tokens))
+        left = _any_of(left, _both(tokens))
     return left
 
 
@@ -54,8 +54,16 @@ def _both(tokens: list[str]) -> Predicate:
     left = _one(tokens)
     while tokens and tokens[0].lower() == "and":
         tokens.pop(0)
-        left = (lambda a, b: lambda thing: a(thing) and b(thing))(left, _one(tokens))
+        left = _all_of(left, _one(tokens))
     return left
+
+
+def _any_of(a: Predicate, b: Predicate) -> Predicate:
+    return lambda thing: a(thing) or b(thing)
+
+
+def _all_of(a: Predicate, b: Predicate) -> Predicate:
+    return lambda thing: a(thing) and b(thing)
 
 
 def _one(tokens: list[str]) -> Predicate:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hutch.device.base import Device
 from hutch.network.base import NetworkDriver
@@ -26,7 +27,7 @@ class Caller:
 @dataclass(frozen=True)
 class Parts:
     """`pools` and `networks` hold the running drivers by name, `live` the devices of each running guest by
-    (project, name), `boot` is the kernel's boot id, `certificate` and `fingerprint` are the server's own."""
+    (project, name), `rendered` instances as JSON with what they were made from, `boot` is the kernel's boot id, `certificate` and `fingerprint` are the server's own."""
 
     directory: Path
     state: State
@@ -42,6 +43,7 @@ class Parts:
     pools: dict[str, StorageDriver] = field(default_factory=dict)
     networks: dict[str, NetworkDriver] = field(default_factory=dict)
     live: dict[tuple[str, str], list[Device]] = field(default_factory=dict)
+    rendered: dict[tuple[str, str], tuple[Any, bytes]] = field(default_factory=dict)
 
     @property
     def images(self) -> Path:

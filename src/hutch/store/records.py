@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from hutch.errors import NotFound
+from hutch.schema.doomed import DoomedRecord
 from hutch.schema.image import AliasRecord, ImageRecord
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.network import NetworkRecord
@@ -104,6 +105,9 @@ class State:
             "/volumes/", VolumeRecord, lambda r: (r.pool, r.project, r.type, r.name), "Storage volume not found"
         )
         self.projects = Table("/projects/", ProjectRecord, lambda r: (r.name,), "Project not found")
+        self.doomed = Table(
+            "/doomed/", DoomedRecord, lambda r: (r.pool, r.type, r.project, r.name, r.snapshot or "-"), "not found"
+        )
         self.server = Table("/server/", ServerRecord, lambda r: ("config",), "Server config not found")
         self.tables: list[Table[Any]] = [table for table in vars(self).values() if isinstance(table, Table)]
         self._by_kind: dict[type, Table[Any]] = {table.kind: table for table in self.tables}

@@ -1,0 +1,144 @@
+"""The config keys of managed networks."""
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
+
+from hutch.errors import Invalid
+from hutch.schema.keys.base import Key, as_int, boolean, choice, text
+
+
+def interface_name(value: str) -> str:
+    """The name that an interface of the host gets; LXD's rules and words."""
+    if len(value) < 2:
+        raise Invalid("Network interface is too short (minimum 2 characters)")
+    if len(value) > 15:
+        raise Invalid("Network interface is too long (maximum 15 characters)")
+    if not re.fullmatch(r"[-_a-zA-Z0-9.]+", value) or value in ("..", "lo", "all", "default"):
+        raise Invalid(f"Network interface {value!r} contains invalid characters or is reserved")
+    return value
+
+
+def hwaddr(value: str) -> str:
+    """A unicast Ethernet address, in lower case."""
+    if not re.fullmatch(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", value):
+        raise Invalid(f"invalid MAC address {value!r}: six hexadecimal bytes separated by colons are expected")
+    if int(value[:2], 16) & 1:
+        raise Invalid(f"invalid MAC address {value!r}: it is a multicast address")
+    return value.lower()
+
+
+def mtu(value: str) -> int:
+    if not 1280 <= as_int(value) <= 16384:
+        raise Invalid(f"invalid MTU {value}: it must be between 1280 and 16384")
+    return int(value)
+
+
+def address(version: int, value: str) -> IPv4Address | IPv6Address:
+    try:
+        found = ip_address(value)
+    except ValueError:
+        raise Invalid(f"not an IPv{version} address: {value!r}") from None
+    if found.version != version:
+        raise Invalid(f"not an IPv{version} address: {value!r}")
+    return found
+
+
+def ipv4(value: str) -> IPv4Address | IPv6Address:
+    return address(4, value)
+
+
+def ipv6(value: str) -> IPv4Address | IPv6Address:
+    return address(6, value)
+
+
+def _gateway(version: int, value: str) -> str:
+    if value in ("auto", "none"):
+        return value
+    try:
+        found = ip_interface(value)
+    except ValueError:
+        raise Invalid(f"not an IPv{version} address in CIDR notation: {value!r}") from None
+    if found.version != version or "/" not in value:
+        raise Invalid(f"not an IPv{version} address in CIDR notation: {value!r}")
+    longest = 30 if version == 4 else 126
+    if found.network.prefixlen > longest:
+        raise Invalid(f"the subnet {found.network} is too small: at most /{longest} leaves room for guests")
+    if found.ip == found.network.network_address or found.ip.is_multicast or found.ip.is_loopback:
+        raise Invalid(f"{value} is not the address of a host in {found.network}")
+    return value
+
+
+def gateway4(value: str) -> str:
+    return _gateway(4, value)
+
+
+def gateway6(value: str) -> str:
+    return _gateway(6, value)
+
+
+def _ranges(version: int, value: str) -> list[tuple[str, str]]:
+    found = []
+    for part in value.split(","):
+        first, dash, last = (word.strip() for word in part.partition("-"))
+        if not dash:
+            raise Invalid(f"invalid address range {part!r}: FIRST-LAST is expected")
+        if int(address(version, first)) > int(address(version, last)):
+            raise Invalid(f"invalid address range {part!r}: it ends before it begins")
+        found.append((first, last))
+    return found
+
+
+def ranges4(value: str) -> list[tuple[str, str]]:
+    """`FIRST-LAST,FIRST-LAST` as pairs."""
+    return _ranges(4, value)
+
+
+def ranges6(value: str) -> list[tuple[str, str]]:
+    return _ranges(6, value)
+
+
+def _expiry(value: str) -> str:
+    if not re.fullmatch(r"\d+[smhdw]?|infinite", value):
+        raise Invalid(f"invalid lease time {value!r}: a number with s, m, h, d or w, or infinite, is expected")
+    return value
+
+
+def domain(value: str) -> str:
+    label = r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
+    if len(value) > 253 or not re.fullmatch(rf"{label}(\.{label})*", value):
+        raise Invalid(f"invalid domain name {value!r}")
+    return value
+
+
+def domains(value: str) -> list[str]:
+    return [domain(part.strip()) for part in value.split(",")]
+
+
+BRIDGE: dict[str, Key] = {
+    "bridge.hwaddr": Key("MAC address of the bridge", "MAC address", check=hwaddr),
+    "bridge.mtu": Key("MTU of the bridge and of what is attached to it", "integer", "1500", check=mtu),
+    "dns.domain": Key("Domain that guests' names are in", "string", "lxd", check=domain),
+    "dns.mode": choice(
+        "Who names guests in DNS: managed (their instance's name), dynamic (what they ask for), none",
+        *("managed", "dynamic", "none"),
+        default="managed",
+    ),
+    "dns.search": Key("Domains to search, comma separated", "string", "the value of dns.domain", check=domains),
+    "ipv4.address": Key("Address of the bridge, CIDR; none, or auto for a free subnet", "CIDR", "auto", check=gateway4),
+    "ipv4.dhcp": boolean("Whether to give addresses by DHCP", "true"),
+    "ipv4.dhcp.expiry": Key("How long a lease lasts", "string", "1h", check=_expiry),
+    "ipv4.dhcp.gateway": Key("Gateway that DHCP names", "IPv4 address", "ipv4.address", check=ipv4),
+    "ipv4.dhcp.ranges": Key("Ranges to lease, FIRST-LAST, comma separated", "string", "all addresses", check=ranges4),
+    "ipv4.firewall": boolean("Whether to make firewall rules for this network", "true"),
+    "ipv4.nat": boolean("Whether to masquerade; true when ipv4.address is auto on creation"),
+    "ipv4.routing": boolean("Whether to route traffic in and out of the bridge", "true"),
+    "ipv6.address": Key("Address of the bridge, CIDR; none, or auto for a free subnet", "CIDR", "auto", check=gateway6),
+    "ipv6.dhcp": boolean("Whether to give information by DHCPv6", "true"),
+    "ipv6.dhcp.expiry": Key("How long a lease lasts", "string", "1h", check=_expiry),
+    "ipv6.dhcp.ranges": Key("Ranges to lease when stateful, FIRST-LAST, comma separated", "string", check=ranges6),
+    "ipv6.dhcp.stateful": boolean("Whether addresses are given by DHCPv6 instead of made by guests (SLAAC)"),
+    "ipv6.firewall": boolean("Whether to make firewall rules for this network", "true"),
+    "ipv6.nat": boolean("Whether to masquerade; true when ipv6.address is auto on creation"),
+    "ipv6.routing": boolean("Whether to route traffic in and out of the bridge", "true"),
+    "raw.dnsmasq": text("Lines for dnsmasq's configuration file"),
+}

@@ -1,0 +1,98 @@
+"""The root volume of an instance, and the record that keeps a crash from leaving half a volume behind."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from hutch.errors import Invalid, NotFound
+from hutch.kernel.idmap import IdMap
+from hutch.schema.base import Config, Devices
+from hutch.schema.doomed import DoomedRecord
+from hutch.schema.instance import InstanceRecord, SnapshotRecord
+from hutch.service.instances import expand
+from hutch.service.parts import Parts
+from hutch.storage.base import StorageDriver, Volume
+
+
+def of(record: InstanceRecord | SnapshotRecord) -> Volume:
+    """The root volume of an instance, or the snapshot of it that belongs to an instance's snapshot."""
+    if isinstance(record, SnapshotRecord):
+        return Volume("container", record.project, record.instance, record.name)
+    return Volume("container", record.project, record.name)
+
+
+def pool_name(devices: Devices) -> str:
+    root = expand.root_disk(devices)
+    if root is None:
+        raise Invalid(
+            "No root device could be found: add a disk with path=/ and pool=POOL to the instance or a profile"
+        )
+    return root[1].get("pool", "")
+
+
+def pool(parts: Parts, devices: Devices) -> StorageDriver:
+    """The pool that the root disk names; NotFound when it does not exist."""
+    name = pool_name(devices)
+    if (driver := parts.pools.get(name)) is None:
+        raise NotFound(f"Storage pool {name!r} not found")
+    return driver
+
+
+def pool_of(parts: Parts, record: InstanceRecord | SnapshotRecord) -> StorageDriver:
+    return pool(parts, expand.of(parts.state, record)[1])
+
+
+def doomed(pool: StorageDriver, volume: Volume, renamed_from: str = "") -> DoomedRecord:
+    return DoomedRecord(
+        pool=pool.name,
+        type=volume.type,
+        project=volume.project,
+        name=volume.name,
+        snapshot=volume.snapshot,
+        renamed_from=renamed_from,
+    )
+
+
+@asynccontextmanager
+async def making(parts: Parts, pool: StorageDriver, volume: Volume) -> AsyncIterator[DoomedRecord]:
+    """Written down as doomed while the block makes the volume. The block's last commit deletes the record it is given;
+    if the block fails, the volume goes."""
+    record = doomed(pool, volume)
+    await parts.state.put(record)
+    try:
+        yield record
+    except BaseException:
+        await asyncio.shield(remove(parts, pool, record))
+        raise
+
+
+async def remove(parts: Parts, pool: StorageDriver, record: DoomedRecord) -> None:
+    """Delete a doomed volume, then its record."""
+    await pool.delete(Volume(record.type, record.project, record.name, record.snapshot))
+    if parts.state.doomed.find(record.pool, record.type, record.project, record.name, record.snapshot or "-"):
+        await parts.state.delete(record)
+
+
+@asynccontextmanager
+async def root(
+    parts: Parts, record: InstanceRecord | SnapshotRecord, idmap: list[IdMap], *, readonly: bool = False
+) -> AsyncIterator[int]:
+    """The root as a descriptor for work on its files: of the running guest's own root, or of a mount for the while."""
+    running = parts.runtime.running(record.project, record.name) if isinstance(record, InstanceRecord) else None
+    if running is not None and not readonly:
+        fd = os.open(f"/proc/{running.init}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    else:
+        fd = await pool_of(parts, record).mount(of(record), idmap, readonly=readonly)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def idmap_of(config: Config) -> list[IdMap]:
+    """The id map that the expanded config asks for; empty for a privileged guest."""
+    from hutch.kernel import idmap
+    from hutch.schema.keys import instance as keys
+
+    return [] if keys.privileged(config) else idmap.default()
