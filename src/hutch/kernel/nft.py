@@ -1,0 +1,77 @@
+"""Tables of nftables as data: one JSON document replaces a whole table at once and touches no other."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from hutch.errors import ToolFailed
+from hutch.kernel.run import run
+
+Statement = dict[str, Any]
+
+
+def match(left: Statement, right: Any, op: str = "==") -> Statement:
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+def meta(key: str, value: str) -> Statement:
+    """A packet's metadata is `value`: iifname, oifname, nfproto, l4proto."""
+    return match({"meta": {"key": key}}, value)
+
+
+def field(protocol: str, name: str, value: Any, op: str = "==") -> Statement:
+    """A header's field is `value`, or one of a set when it is a list."""
+    return match(
+        {"payload": {"protocol": protocol, "field": name}}, {"set": value} if isinstance(value, list) else value, op
+    )
+
+
+def prefix(address: str, length: int) -> Statement:
+    return {"prefix": {"addr": address, "len": length}}
+
+
+ACCEPT: Statement = {"accept": None}
+REJECT: Statement = {"reject": None}
+MASQUERADE: Statement = {"masquerade": None}
+
+
+class Table:
+    """A table in the making; `name` belongs to the caller alone."""
+
+    def __init__(self, name: str, family: str = "inet") -> None:
+        self.name, self.family = name, family
+        self._objects: list[dict[str, Any]] = []
+
+    def chain(self, name: str, *, hook: str, kind: str = "filter", priority: int = 0) -> None:
+        chain = {"type": kind, "hook": hook, "prio": priority, "policy": "accept", "name": name}
+        self._objects.append({"add": {"chain": self._mine | chain}})
+
+    def rule(self, chain: str, *statements: Statement) -> None:
+        self._objects.append({"add": {"rule": self._mine | {"chain": chain, "expr": list(statements)}}})
+
+    @property
+    def _mine(self) -> dict[str, Any]:
+        return {"family": self.family, "table": self.name}
+
+    async def replace(self) -> None:
+        """Put the table in force in one transaction, in place of what was there under its name."""
+        table = {"table": {"family": self.family, "name": self.name}}
+        # "add" first: deleting what is absent would fail the transaction, and nft 1.0.6 has no "destroy".
+        commands = [{"add": table}, {"delete": table}, {"add": table}, *self._objects]
+        await run(["nft", "-j", "-f", "-"], input=json.dumps({"nftables": commands}))
+
+
+async def delete(name: str, family: str = "inet") -> None:
+    """Remove a table; does nothing if absent."""
+    table = {"table": {"family": family, "name": name}}
+    commands = [{"add": table}, {"delete": table}]
+    await run(["nft", "-j", "-f", "-"], input=json.dumps({"nftables": commands}))
+
+
+async def rules(name: str, family: str = "inet") -> Sequence[dict[str, Any]]:
+    """The objects of a table as nft lists them; empty when there is no such table."""
+    with contextlib.suppress(ToolFailed):
+        listed: list[dict[str, Any]] = json.loads(await run(["nft", "-j", "list", "table", family, name]))["nftables"]
+        return listed
+    return []
