@@ -45,6 +45,13 @@ ClientIdentifier=mac
 UseDomains=yes
 """
 
+# There is no udev in a guest, and no need of one: its devices are given to it. systemd-networkd waits for udev's word
+# on every link unless its /sys is read-only, which says that it is in such a container.
+NETWORKD = """\
+[Service]
+ReadOnlyPaths=/sys
+"""
+
 HOSTS = """\
 127.0.0.1\tlocalhost
 127.0.1.1\t{hostname}
@@ -67,17 +74,22 @@ def systemd_files() -> list[Node]:
     """Laid over the installed system before the recipe's own files and commands."""
     return [
         file("/etc/systemd/network/80-dhcp.network", NETWORK),
+        file("/etc/systemd/system/systemd-networkd.service.d/without-udev.conf", NETWORKD),
         file("/etc/hosts", HOSTS.format(hostname="localhost.localdomain")),
         file("/etc/hostname", "localhost\n"),
         file("/etc/default/locale", "LANG=C.UTF-8\n"),
     ]
 
 
+# Disabled is what looks after the host's disks and kernel, or obeys the host's kernel command line; masked is what
+# fails without the host's rights.
 # Run in the guest's root after the recipe's commands; the machine-id is empty (not absent, which would be a "first
 # boot" with presets) so that every instance gets its own.
 SYSTEMD_COMMANDS = (
     "systemctl --quiet enable systemd-networkd.service systemd-resolved.service",
-    "systemctl --quiet disable systemd-networkd-wait-online.service",
+    "systemctl --quiet disable systemd-networkd-wait-online.service systemd-network-generator.service",
+    "systemctl --quiet disable e2scrub_reap.service e2scrub_all.timer fstrim.timer systemd-pstore.service",
+    "systemctl --quiet mask sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount",
     "systemctl --quiet set-default multi-user.target",
     "ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf",
     "rm -f /var/lib/dbus/machine-id /etc/ssh/ssh_host_*_key* /var/lib/systemd/random-seed",
@@ -102,7 +114,7 @@ for path in /sys/class/net/eth*; do
     [ -e "$path" ] || continue
     nic=${path##*/}
     ip link set "$nic" up
-    udhcpc -b -q -R -i "$nic" -t 5 -T 1 -A 5 -x "hostname:$(hostname)" -p "/run/udhcpc.$nic.pid" >/dev/null 2>&1 &
+    udhcpc -b -R -i "$nic" -t 5 -T 1 -A 5 -x "hostname:$(hostname)" -p "/run/udhcpc.$nic.pid" >/dev/null 2>&1 &
 done
 for script in /etc/rc.local; do [ -x "$script" ] && "$script"; done
 exit 0
