@@ -85,7 +85,10 @@ class StorageDriver(ABC):
 
     @abstractmethod
     async def delete(self, volume: Volume) -> None:
-        """Remove a volume, or a snapshot, or an image (type image). An image in use goes with its last user. Does nothing if absent."""
+        """Remove a volume with its snapshots, or a snapshot, or an image (type image, any project).
+
+        What others still share stays until its last user goes. Does nothing if absent; the removal goes on behind.
+        """
 
     @abstractmethod
     async def rename(self, volume: Volume, name: str) -> None:
@@ -93,11 +96,11 @@ class StorageDriver(ABC):
 
     @abstractmethod
     async def snapshot(self, volume: Volume, name: str) -> None:
-        """Keep what the volume holds now; it may be mounted and in use (the caller has frozen its writers)."""
+        """Keep what the volume holds now; it may be in use (the caller has frozen its writers), the driver finds that out."""
 
     @abstractmethod
     async def restore(self, volume: Volume, snapshot: str) -> None:
-        """Make the volume hold what its snapshot holds; it must not be in use."""
+        """Make the volume hold what its snapshot holds; Conflict when it is in use. What was mounted of it is stale."""
 
     @abstractmethod
     async def mount(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:

@@ -1,0 +1,209 @@
+"""Overlay pools, on any filesystem: an image is a layer shared by its instances, and each has a writable one on top."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hutch.errors import Conflict, HutchError, NotFound, Unsupported
+from hutch.kernel import credentials, mount, namespaces, overlay, tree
+from hutch.kernel.idmap import IdMap, default
+from hutch.kernel.mount import MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
+from hutch.kernel.overlay import UPPER, WORK
+from hutch.schema.base import Config
+from hutch.storage import layers, quotas, source
+from hutch.storage.base import Fill, Volume
+from hutch.storage.folder import FolderPool, describe, in_thread
+from hutch.storage.layers import EMPTY, Layers, Stack
+
+# What overlay notes on a writable layer about its lowers' inodes or the mount: false in a copy.
+_NOTES = tuple(f"trusted.overlay.{name}" for name in ("origin", "impure", "nlink", "uuid"))
+_LAYER = "layer"
+
+
+class Driver(FolderPool):
+    """Creating, copying and restoring name layers and copy no file; a snapshot of a volume in use copies its own files."""
+
+    folders = (*FolderPool.folders, "layers")
+
+    def __init__(self, name: str, path: Path, config: Config) -> None:
+        super().__init__(name, path, config)
+        self.layers = Layers(self.root, self.trash)
+
+    @classmethod
+    async def check(cls, config: Config, path: Path) -> Config:
+        return await in_thread(source.folder, "overlay", config, path)
+
+    async def create(self) -> None:
+        await super().create()
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(self.destroy)
+            await self._try_a_mount()
+            undo.pop_all()
+
+    def _lay_out(self) -> None:
+        super()._lay_out()
+        if not self.layers.path(EMPTY).exists():
+            self.layers.make(self.layers.path(EMPTY))
+
+    async def _try_a_mount(self) -> None:
+        """Unsupported when the kernel or the filesystem cannot do what this driver needs."""
+        try:
+            async with self.building() as new:
+                await self.populate(new, None, None)
+                top = await self._mount(layers.read(new), default())
+                with mount.closing(top):
+                    written = await credentials.as_root_of(
+                        default(), os.open, "try", os.O_CREAT | os.O_WRONLY, dir_fd=top
+                    )
+                    os.close(written)
+        except (OSError, HutchError) as error:
+            kind = await in_thread(tree.fstype, self.root)
+            raise Unsupported(
+                f"overlay mounts with shifted ids do not work on {kind} at {self.root} with this kernel ({error}); "
+                "use ext4, xfs or btrfs there, or a pool of the driver dir"
+            ) from error
+
+    async def collect(self) -> None:
+        await in_thread(self.layers.collect)
+        await super().collect()
+
+    async def populate(self, new: Path, image: str | None, fill: Fill | None) -> None:
+        if image is not None:
+            await in_thread(self._stack_on_image, new, image)
+            return
+        files = await in_thread(self.layers.make, new / _LAYER)
+        if fill is not None:
+            await fill(files)
+        await in_thread(self._adopt_top, new, (EMPTY,))
+
+    def _stack_on_image(self, new: Path, image: str) -> None:
+        with self.layers.lock:
+            folder = self.folder(Volume("image", "", image))
+            if not folder.is_dir():
+                raise NotFound(f"the image {image} is not on pool {self.name}")
+            self.layers.write_over(new, layers.read(folder).lowers)
+
+    def _adopt_top(self, new: Path, lowers: tuple[str, ...]) -> None:
+        with self.layers.lock:
+            layers.write(new, Stack(lowers, self.layers.adopt(new / _LAYER)))
+
+    async def populate_image(self, new: Path, fingerprint: str, fill: Fill) -> None:
+        if await in_thread(self._reuse, new, fingerprint):
+            return
+        await fill(await in_thread(self.layers.make, new / _LAYER))
+        await in_thread(tree.sync_all, self.root)
+        await in_thread(self._adopt_image, new, fingerprint)
+
+    def _reuse(self, new: Path, fingerprint: str) -> bool:
+        """Whether instances of an image that was deleted still keep its layer."""
+        with self.layers.lock:
+            if not self.layers.path(fingerprint).is_dir():
+                return False
+            layers.write(new, Stack((fingerprint,)))
+            return True
+
+    def _adopt_image(self, new: Path, fingerprint: str) -> None:
+        with self.layers.lock:
+            with contextlib.suppress(FileExistsError):
+                self.layers.adopt(new / _LAYER, fingerprint)
+            layers.write(new, Stack((fingerprint,)))
+
+    async def clone(self, source: Volume, new: Path) -> None:
+        if not await in_thread(self._clone_settled, source, new):
+            lowers = await self._copy_top(source, new)
+            await in_thread(self._adopt_top, new, lowers)
+
+    def _clone_settled(self, source: Volume, new: Path) -> bool:
+        with self.layers.lock:
+            lowers = self.layers.settle(self.find(source))
+            if lowers is not None:
+                self.layers.write_over(new, lowers)
+            return lowers is not None
+
+    async def freeze(self, source: Volume, new: Path) -> None:
+        if not await in_thread(self._freeze_settled, source, new):
+            lowers = await self._copy_top(source, new)
+            await in_thread(self._adopt_frozen, new, lowers)
+
+    def _freeze_settled(self, source: Volume, new: Path) -> bool:
+        with self.layers.lock:
+            lowers = self.layers.settle(self.find(source))
+            if lowers is not None:
+                layers.write(new, Stack(lowers))
+            return lowers is not None
+
+    def _adopt_frozen(self, new: Path, lowers: tuple[str, ...]) -> None:
+        with self.layers.lock:
+            layers.write(new, Stack((*lowers, self.layers.adopt(new / _LAYER))))
+
+    async def _copy_top(self, source: Volume, new: Path) -> tuple[str, ...]:
+        """Copy the writable layer of a volume in use to `new`; the layers that belong under it."""
+        stack = await in_thread(self._keep_lowers, source, new)
+        files = await in_thread(self.layers.make, new / _LAYER)
+        await in_thread(files.rmdir)
+        await tree.copy(self.layers.tree(stack.top), files)
+        await in_thread(tree.drop_xattrs, files, _NOTES)
+        return stack.lowers
+
+    def _keep_lowers(self, source: Volume, new: Path) -> Stack:
+        with self.layers.lock:
+            stack = layers.read(self.find(source))
+            layers.write(new, Stack(stack.lowers))
+            return stack
+
+    async def restore(self, volume: Volume, snapshot: str) -> None:
+        with self.space_errors():
+            await in_thread(self._restore, volume, snapshot)
+        await self.collect()
+
+    def _restore(self, volume: Volume, snapshot: str) -> None:
+        with self.layers.lock:
+            folder = self.find(volume)
+            if self.layers.busy(layers.read(folder)):
+                raise Conflict(f"{describe(volume)} is in use: it must be stopped before a snapshot is restored")
+            self.layers.write_over(folder, layers.read(self.find(volume.at(snapshot))).lowers)
+
+    async def mount(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
+        stack = layers.read(await in_thread(self.find, volume))
+        return await self._mount(stack, idmap, MOUNT_ATTR_RDONLY if readonly else 0)
+
+    async def _mount(self, stack: Stack, idmap: Sequence[IdMap], attributes: int = 0) -> int:
+        userns = await namespaces.user(idmap)
+        try:
+            attributes |= MOUNT_ATTR_NODEV if idmap else 0
+            return await credentials.as_root_of(idmap, self._make_mount, stack, userns, attributes)
+        finally:
+            if userns is not None:
+                os.close(userns)
+
+    def _make_mount(self, stack: Stack, userns: int | None, attributes: int) -> int:
+        """Runs as the guest's root."""
+        if not stack.top and len(stack.lowers) == 1:
+            return mount.idmapped(self.layers.tree(stack.lowers[0]), userns, attributes=attributes | MOUNT_ATTR_RDONLY)
+        with contextlib.ExitStack() as trees:
+            lowers = [self._tree(trees, self.layers.tree(name), userns) for name in stack.lowers]
+            writable = self._tree(trees, self.layers.path(stack.top), userns) if stack.top else None
+            return overlay.overlay(lowers, writable, attributes=attributes | (0 if stack.top else MOUNT_ATTR_RDONLY))
+
+    def _tree(self, trees: contextlib.ExitStack, path: Path, userns: int | None) -> int:
+        return trees.enter_context(mount.closing(mount.idmapped(path, userns)))
+
+    async def usage(self, volume: Volume) -> int:
+        return await tree.usage(await in_thread(self._own_layers, volume))
+
+    def _own_layers(self, volume: Volume) -> list[Path]:
+        """The layers that only this volume, with its snapshots, or only this snapshot needs."""
+        own = self.find(volume)
+        with self.layers.lock:
+            others = {
+                name for folder, stack in self.layers.users() if not folder.is_relative_to(own) for name in stack.all
+            }
+            return [self.layers.path(name) for name in layers.read(own).all if name not in others | {EMPTY}]
+
+    async def set_quota(self, volume: Volume, size: int) -> None:
+        await in_thread(self._set_quota, self.folder(volume), size)
+
+    def _set_quota(self, folder: Path, size: int) -> None:
+        top = self.layers.path(layers.read(folder).top)
+        quotas.set_limit(folder, [top / UPPER, top / WORK], size)
