@@ -49,7 +49,7 @@ UseDomains=yes
 # on every link unless its /sys is read-only, which says that it is in such a container.
 NETWORKD = """\
 [Service]
-ReadOnlyPaths=/sys
+BindReadOnlyPaths=/sys
 """
 
 HOSTS = """\
@@ -90,10 +90,13 @@ SYSTEMD_COMMANDS = (
     "systemctl --quiet disable systemd-networkd-wait-online.service systemd-network-generator.service",
     "systemctl --quiet disable e2scrub_reap.service e2scrub_all.timer fstrim.timer systemd-pstore.service",
     "systemctl --quiet mask sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount",
+    "systemctl --quiet mask systemd-modules-load.service",
     "systemctl --quiet set-default multi-user.target",
     "ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf",
     "rm -f /var/lib/dbus/machine-id /etc/ssh/ssh_host_*_key* /var/lib/systemd/random-seed",
     ": > /etc/machine-id",
+    "touch -d 'yesterday 0:00' /usr",  # whole seconds, older than the note that the next line leaves
+    "! [ -x /lib/systemd/systemd-update-done ] || /lib/systemd/systemd-update-done",  # since Debian 13
 )
 
 INITTAB = """\
