@@ -38,7 +38,10 @@ class Counters:
 
 @dataclass(frozen=True)
 class Interface:
-    """A link as the kernel has it. `kind` is empty for hardware; `alias` the owner's mark; `details` is `ip -d`'s info_data."""
+    """A link as the kernel has it. `kind` is empty for hardware; `alias` the owner's mark; `details` is `ip -d`'s info_data.
+
+    `lower` is what a vlan is on, or the other end of a veth pair in the same namespace.
+    """
 
     index: int
     name: str
@@ -49,6 +52,7 @@ class Interface:
     flags: frozenset[str]
     alias: str
     master: str
+    lower: str
     addresses: tuple[Address, ...]
     counters: Counters
     details: Mapping[str, Any]
@@ -112,6 +116,7 @@ def _interface(item: Mapping[str, Any]) -> Interface:
         flags=flags,
         alias=item.get("ifalias", ""),
         master=item.get("master", ""),
+        lower=item.get("link") or "",
         addresses=tuple(
             Address(entry["family"], entry["local"], entry["prefixlen"], entry["scope"])
             for entry in item.get("addr_info", [])

@@ -1,10 +1,12 @@
 """What a network driver does: it owns one interface of the daemon's network namespace and what serves it."""
 
+import asyncio
+import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hutch.schema.base import Config
 
@@ -32,15 +34,23 @@ class Reservation:
 
 
 class NetworkDriver(ABC):
-    """One network. `path` is its folder (DIR/networks/NAME), `name` its interface."""
+    """One network. `path` is its folder (DIR/networks/NAME), `name` its interface, `nictype` how nics join it."""
+
+    nictype: ClassVar[str]
 
     def __init__(self, name: str, path: Path, config: Config) -> None:
         self.name, self.path, self.config = name, path, config
 
     @classmethod
     @abstractmethod
-    async def check(cls, name: str, config: Config) -> Config:
-        """The settings completed with what is chosen here (free subnets for auto); Invalid with a sentence otherwise."""
+    async def check(
+        cls, name: str, config: Config, *, old: Config | None = None, others: Iterable[Config] = ()
+    ) -> Config:
+        """The settings completed with what is chosen here (free subnets for auto); Invalid with a sentence otherwise.
+
+        `old` are the settings of a network that exists (None: it is being created, and what is not said is auto),
+        `others` those of the other managed networks.
+        """
 
     @abstractmethod
     async def start(self) -> None:
@@ -48,7 +58,15 @@ class NetworkDriver(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """Remove all of it from the host; the settings stay."""
+        """Remove all of it from the host; the settings, reservations and leases stay."""
+
+    async def delete(self) -> None:
+        """Stop, and remove the folder."""
+        await self.stop()
+        await asyncio.to_thread(shutil.rmtree, self.path, ignore_errors=True)
+
+    async def detach(self) -> None:
+        """The daemon ends: watch it no more, and leave it in service."""
 
     @abstractmethod
     async def update(self, config: Config) -> None:

@@ -1,0 +1,230 @@
+"""A managed bridge: a Linux bridge with addresses, dnsmasq and an nftables table of its own."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Interface, IPv6Interface, IPv6Network, ip_interface
+from pathlib import Path
+from typing import Any
+
+from hutch.errors import Conflict, Invalid, NotFound
+from hutch.kernel import ip, nft, sysctl
+from hutch.kernel.ip import Interface
+from hutch.network import dnsmasq, firewall, interfaces, leases, reservations, subnets
+from hutch.network.base import Lease, NetworkDriver, Reservation
+from hutch.schema.base import Config
+from hutch.schema.keys.base import as_bool, check_all
+from hutch.schema.keys.network import BRIDGE, interface_name, ranges4, ranges6
+
+_MACHINE = Path("/etc/machine-id")
+
+
+class Driver(NetworkDriver):
+    """Everything is made by comparing what is with what the settings ask for: starting twice changes nothing."""
+
+    nictype = "bridged"
+
+    def __init__(self, name: str, path: Path, config: Config) -> None:
+        super().__init__(name, path, config)
+        self.dnsmasq = dnsmasq.Dnsmasq(path)
+        self._mark = f"hutch:{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
+
+    @classmethod
+    async def check(
+        cls, name: str, config: Config, *, old: Config | None = None, others: Iterable[Config] = ()
+    ) -> Config:
+        interface_name(name)
+        check_all(f"network {name!r}", config, BRIDGE, free=("user.", "volatile."))
+        settled = {key: value for key, value in config.items() if value}
+        used = await subnets.taken(name, others)
+        for version in (4, 6):
+            _settle(name, settled, version, old, used)
+        _check_ranges(name, settled)
+        return settled
+
+    async def start(self) -> None:
+        found = await ip.interface(self.name)
+        if found is not None and found.alias != self._mark:
+            raise Conflict(f"Network interface {self.name!r} already exists and is not a network of this server")
+        await asyncio.to_thread(self.path.mkdir, parents=True, exist_ok=True)
+        await self._link(found)
+        await asyncio.to_thread(self._routing)
+        await self._firewall()
+        await self._serve(fresh=found is None)
+
+    async def stop(self) -> None:
+        await self.dnsmasq.stop()
+        await nft.delete(firewall.table_name(self.name))
+        found = await ip.interface(self.name)
+        if found is not None and found.alias == self._mark:
+            await ip.delete(self.name)
+
+    async def update(self, config: Config) -> None:
+        self.config = config
+        await self.start()
+
+    async def detach(self) -> None:
+        await self.dnsmasq.detach()
+
+    async def reserve(self, wanted: Reservation) -> None:
+        if await asyncio.to_thread(reservations.save, self.dnsmasq.hosts, wanted, named=self._names):
+            await self.dnsmasq.reload()
+
+    async def release(self, project: str, instance: str, device: str) -> None:
+        gone = await asyncio.to_thread(reservations.remove, self.dnsmasq.hosts, project, instance, device)
+        if gone is None:
+            return
+        await asyncio.to_thread(self._give_back, gone.hwaddr)
+        await self.dnsmasq.reload()
+
+    async def leases(self) -> list[Lease]:
+        gateways = [item for item in (self.ipv4, self.ipv6) if item is not None]
+        found = [Lease(f"{self.name}.gw", "", str(item.ip), "gateway") for item in gateways]
+        reserved = await asyncio.to_thread(reservations.load, self.dnsmasq.hosts)
+        given = await asyncio.to_thread(leases.given, self.dnsmasq.leases)
+        seen = await ip.neighbours(self.name)
+        return found + leases.of_guests(list(reserved.values()), given, seen, self._slaac)
+
+    async def state(self) -> dict[str, Any]:
+        return await interfaces.state(self.name)
+
+    async def links(self) -> Sequence[str]:
+        return [link.name for link in await ip.interfaces() if link.master == self.name]
+
+    @property
+    def ipv4(self) -> IPv4Interface | None:
+        value = self.config.get("ipv4.address", "none")
+        return None if value in ("none", "") else IPv4Interface(value)
+
+    @property
+    def ipv6(self) -> IPv6Interface | None:
+        value = self.config.get("ipv6.address", "none")
+        return None if value in ("none", "") else IPv6Interface(value)
+
+    @property
+    def _slaac(self) -> IPv6Network | None:
+        stateful = as_bool(self.config.get("ipv6.dhcp"), True) and as_bool(self.config.get("ipv6.dhcp.stateful"))
+        return None if self.ipv6 is None or stateful else self.ipv6.network
+
+    @property
+    def _names(self) -> bool:
+        return self.config.get("dns.mode", "managed") == "managed"
+
+    @property
+    def _hwaddr(self) -> str:
+        """The bridge's address, fixed so that it is never a port's: the same at every start, another on every host."""
+        if given := self.config.get("bridge.hwaddr"):
+            return given.lower()
+        machine = _MACHINE.read_bytes() if _MACHINE.is_file() else b""
+        return "00:16:3e:" + hashlib.sha256(machine + str(self.path).encode()).digest()[:3].hex(":")
+
+    async def _link(self, found: Interface | None) -> None:
+        if found is None:
+            mark = f"link set dev {self.name} alias {self._mark}"
+            await ip.batch(f"link add {self.name} address {self._hwaddr} type bridge", mark)
+            found = await ip.interface(self.name)
+        if found is None:
+            raise NotFound(f"the bridge {self.name!r} was removed while it was being made")
+        await asyncio.to_thread(self._before_up)
+        mtu = int(self.config.get("bridge.mtu", "1500"))
+        lines = [f"link set dev {self.name} mtu {mtu}"] if found.mtu != mtu else []
+        lines += [f"link set dev {self.name} address {self._hwaddr}"] if found.hwaddr != self._hwaddr else []
+        await ip.batch(*lines, *self._addresses(found), *([] if found.up else [f"link set dev {self.name} up"]))
+
+    def _before_up(self) -> None:
+        sysctl.write("0" if self.ipv6 else "1", "net", "ipv6", "conf", self.name, "disable_ipv6")
+        # Without it the addresses stay tentative while nothing is attached, and dnsmasq is silent for two seconds after.
+        sysctl.write("0", "net", "ipv6", "conf", self.name, "accept_dad")
+        sysctl.write("0", "net", "ipv6", "conf", self.name, "accept_ra")
+
+    def _addresses(self, found: Interface) -> list[str]:
+        wanted = [str(item) for item in (self.ipv4, self.ipv6) if item is not None]
+        have = [str(item) for item in found.addresses if item.scope == "global"]
+        lines = [f"address delete {item} dev {self.name}" for item in have if item not in wanted]
+        for item in wanted:
+            if item not in have:
+                lines.append(f"address add {item} dev {self.name} {'nodad' if ':' in item else 'brd +'}")
+        return lines
+
+    def _routing(self) -> None:
+        if self.ipv4 is not None and as_bool(self.config.get("ipv4.routing"), True):
+            sysctl.write("1", "net", "ipv4", "ip_forward")
+        if self.ipv6 is not None and as_bool(self.config.get("ipv6.routing"), True):
+            _route_ipv6()
+
+    async def _firewall(self) -> None:
+        table = firewall.wanted(self.name, self.config, self.ipv4, self.ipv6)
+        if table is None:
+            await nft.delete(firewall.table_name(self.name))
+        else:
+            await table.replace()
+
+    async def _serve(self, *, fresh: bool) -> None:
+        if self.ipv4 is None and self.ipv6 is None:
+            await self.dnsmasq.stop()
+            return
+        changed = await asyncio.to_thread(self._rewrite_reservations)
+        arguments = dnsmasq.arguments(self.name, self.config, self.ipv4, self.ipv6) + await dnsmasq.upstream()
+        await self.dnsmasq.ensure(arguments, self.config.get("raw.dnsmasq", ""), fresh=fresh)
+        if changed:
+            await self.dnsmasq.reload()
+
+    def _rewrite_reservations(self) -> bool:
+        known = reservations.load(self.dnsmasq.hosts).values()
+        changed = [reservations.save(self.dnsmasq.hosts, entry, named=self._names) for entry in known]
+        return any(changed)
+
+    def _give_back(self, hwaddr: str) -> None:
+        server = leases.server_id(self.dnsmasq.leases)
+        for lease in leases.given(self.dnsmasq.leases):
+            gateway = self.ipv6 if lease.is_ipv6 else self.ipv4
+            if gateway is not None and lease.belongs_to(hwaddr):
+                leases.give_back(self.name, str(gateway.ip), lease, server)
+
+
+def _settle(name: str, config: Config, version: int, old: Config | None, used: list[tuple[ip.Network, str]]) -> None:
+    """Replace auto by a free subnet, and refuse a subnet that overlaps with one in use."""
+    key = f"ipv{version}.address"
+    if old is None and key not in config:
+        usable = version == 4 or Path("/proc/sys/net/ipv6").is_dir()
+        config[key] = "auto" if usable else "none"
+    value = config.get(key, "none")
+    if value == "auto":
+        config[key] = subnets.free(version, used)
+        config.setdefault(f"ipv{version}.nat", "true")
+    elif value != "none" and (old is None or old.get(key) != value):
+        where = subnets.conflict(ip_interface(value).network, used)
+        if where:
+            raise Invalid(f"network {name!r}: {key}: {value} overlaps with {where}: give another, or auto")
+    if version == 6 and config.get(key, "none") != "none":
+        _check_prefix(name, config)
+
+
+def _check_prefix(name: str, config: Config) -> None:
+    """Guests can only make addresses for themselves in a /64, and dnsmasq serves no larger subnet."""
+    length = IPv6Interface(config["ipv6.address"]).network.prefixlen
+    stateful = as_bool(config.get("ipv6.dhcp"), True) and as_bool(config.get("ipv6.dhcp.stateful"))
+    if length < 64 or (length > 64 and not stateful):
+        raise Invalid(
+            f"network {name!r}: ipv6.address: the subnet must be a /64 (or smaller with ipv6.dhcp.stateful=true), "
+            f"not a /{length}"
+        )
+
+
+def _check_ranges(name: str, config: Config) -> None:
+    for version, parse in ((4, ranges4), (6, ranges6)):
+        ranges, gateway = config.get(f"ipv{version}.dhcp.ranges"), config.get(f"ipv{version}.address", "none")
+        if not ranges or gateway == "none":
+            continue
+        network = ip_interface(gateway).network
+        for first, last in parse(ranges):
+            if ip_interface(first).ip not in network or ip_interface(last).ip not in network:
+                raise Invalid(f"network {name!r}: ipv{version}.dhcp.ranges: {first}-{last} is not within {network}")
+
+
+def _route_ipv6() -> None:
+    """Forward IPv6, and go on taking router advertisements where they were taken: forwarding alone would end that."""
+    for name in sysctl.interfaces("ipv6"):
+        if sysctl.read("net", "ipv6", "conf", name, "accept_ra") == "1":
+            sysctl.write("2", "net", "ipv6", "conf", name, "accept_ra")
+    sysctl.write("1", "net", "ipv6", "conf", "all", "forwarding")
