@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 DEFAULT_BASE = 1_000_000
 DEFAULT_COUNT = 1_000_000_000
+OVERFLOW = 65534
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,26 @@ def to_host(idmap: Iterable[IdMap], kind: str, inside: int) -> int | None:
         if extent.inside <= inside < extent.inside + extent.count:
             return extent.outside + inside - extent.inside
     return None
+
+
+def from_host(idmap: Iterable[IdMap], kind: str, outside: int) -> int:
+    """The guest's id for a host's; what the map has no place for is the overflow id, as the guest itself sees it."""
+    extents = [extent for extent in idmap if extent.kind == kind]
+    if not extents:
+        return outside
+    for extent in extents:
+        if extent.outside <= outside < extent.outside + extent.count:
+            return extent.inside + outside - extent.outside
+    return OVERFLOW
+
+
+def of_process(pid: int) -> list[IdMap]:
+    """The map of the user namespace that a process is in; empty when that is the host's own. Blocks."""
+    found = []
+    for kind, name in (("u", "uid_map"), ("g", "gid_map")):
+        for line in Path(f"/proc/{pid}/{name}").read_text().splitlines():
+            found.append(IdMap(kind, *map(int, line.split())))
+    return [] if all(each.inside == each.outside == 0 and each.count == 0xFFFF_FFFF for each in found) else found
 
 
 def proc_lines(idmap: Sequence[IdMap], kind: str) -> str:

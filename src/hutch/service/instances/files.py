@@ -1,0 +1,416 @@
+"""Files of instances, whether they run or not: read, written and deleted below the guest's root and nowhere else.
+
+A running guest's root is /proc/INIT/root, so that its own mounts are seen; a stopped one's volume is mounted for the
+while, with ids as stored, under the instance's lock. All work on files happens in a Worker that is the guest's root.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
+
+from hutch.errors import AlreadyExists, Conflict, Forbidden, HutchError, Invalid, NotFound, Unavailable
+from hutch.kernel import idmap as ids
+from hutch.kernel import pidfd, safepath
+from hutch.kernel.idmap import IdMap
+from hutch.kernel.worker import Worker
+from hutch.runtime.base import Running
+from hutch.service.instances import power, render, volume
+from hutch.service.parts import Parts
+
+BLOCK = 1 << 20
+"""Bytes that are read or written at once: a transfer needs no more memory than a few of them."""
+_LONGEST_LINK = 4096
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is at a path: `kind` is file, directory or symlink, the ids are the guest's own."""
+
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a client wants to be at a path. Modes and ids are for what is new, or for all with `modify`."""
+
+    kind: str = "file"
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    append: bool = False
+    modify: bool = False
+
+
+@dataclass(frozen=True)
+class Root:
+    """A guest's root folder, the map that its files' owners are seen through, and the thread that may go in."""
+
+    fd: int
+    idmap: Sequence[IdMap]
+    worker: Worker
+
+    async def do(
+        self,
+        function: "Callable[Concatenate[Root, str, Given], Result]",
+        path: str,
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Result:
+        with translated(path):
+            return await self.worker.call(function, self, path, *args, **kwargs)
+
+    def host_ids(self, wanted: Wanted) -> tuple[int, int]:
+        """User and group for chown, -1 for those to be left."""
+        return self._host("u", wanted.uid), self._host("g", wanted.gid)
+
+    def _host(self, kind: str, inside: int | None) -> int:
+        if inside is None:
+            return -1
+        outside = ids.to_host(self.idmap, kind, inside) if 0 <= inside < 0xFFFF_FFFF else None
+        if outside is None:
+            raise Invalid(f"the instance has no {'user' if kind == 'u' else 'group'} {inside}")
+        return outside
+
+
+@asynccontextmanager
+async def root(parts: Parts, project: str, name: str) -> AsyncIterator[Root]:
+    """The root of an instance for the time of one request; a stopped instance cannot be started meanwhile."""
+    parts.state.instances.get(project, name)
+    async with AsyncExitStack() as stack:
+        running = parts.runtime.running(project, name)
+        if running is None:
+            await stack.enter_async_context(parts.locks.hold(power.lock(project, name)))
+            running = parts.runtime.running(project, name)
+        if running is not None:
+            fd, idmap = await asyncio.to_thread(_enter, running)
+            worker = Worker(f"files of {name}", idmap)
+            stack.callback(worker.finish)
+            stack.callback(worker.later, partial(os.close, fd))
+        else:
+            record = parts.state.instances.get(project, name)
+            fd, idmap = await volume.pool_of(parts, record).mount(volume.of(record), []), []
+            worker = Worker(f"files of {name}")
+            # The mount must be gone before the lock is given back, or a start would meet it.
+            stack.push_async_callback(_unmount, worker, fd)
+        yield Root(fd, idmap, worker)
+
+
+def _enter(running: Running) -> tuple[int, list[IdMap]]:
+    try:
+        idmap = ids.of_process(running.init)
+        fd = os.open(f"/proc/{running.init}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unavailable("the instance is just stopping: try again") from error
+    if pidfd.start_time(running.init) != running.started:
+        os.close(fd)
+        raise Unavailable("the instance is just stopping: try again")
+    return fd, idmap
+
+
+async def _unmount(worker: Worker, fd: int) -> None:
+    closing = asyncio.ensure_future(worker.call(os.close, fd))
+    worker.finish()
+    await asyncio.shield(closing)
+
+
+@dataclass
+class Entry:
+    """What was found at a path: a file's `content` by descriptor, a folder's names, or a link's target."""
+
+    root: Root
+    path: str
+    facts: Facts
+    content: int | None = None
+    names: list[str] = field(default_factory=list)
+    target: bytes = b""
+
+    async def blocks(self) -> AsyncIterator[bytes]:
+        """The content of a file, to the size it had when it was found; of one with no size, all there is."""
+        left = self.facts.size or None
+        assert self.content is not None
+        while left is None or left > 0:
+            with translated(self.path):
+                block = await self.root.worker.call(os.read, self.content, min(BLOCK, left or BLOCK))
+            if not block:
+                return
+            left = left and left - len(block)
+            yield block
+
+
+@asynccontextmanager
+async def opened(parts: Parts, project: str, name: str, path: str) -> AsyncIterator[Entry]:
+    """What is at the path, not following a last link."""
+    async with root(parts, project, name) as place:
+        entry = await place.do(_open, path)
+        try:
+            parts.events.lifecycle("instance-file-retrieved", render.url(project, name), project, {"path": path})
+            yield entry
+        finally:
+            if entry.content is not None:
+                place.worker.later(partial(os.close, entry.content))
+
+
+def _open(place: Root, path: str) -> Entry:
+    with ExitStack() as stack:
+        held = safepath.resolve(place.fd, path, os.O_NOFOLLOW)
+        stack.callback(os.close, held)
+        found = os.fstat(held)
+        entry = Entry(place, path, _facts(place, path, found))
+        if entry.facts.kind == "symlink":
+            entry.target = os.fsencode(os.readlink("", dir_fd=held))
+        elif entry.facts.kind == "directory":
+            folder = safepath.reopen(held, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, folder)
+            entry.names = sorted(os.listdir(folder))  # noqa: PTH208
+        else:
+            # The daemon may read more than the guest's root there.
+            if not found.st_mode & stat.S_IROTH and safepath.pseudo(held):
+                raise Forbidden(f"{path} is the kernel's and not for everybody to read")
+            entry.content = safepath.reopen(held, os.O_RDONLY)
+        return entry
+
+
+def _facts(place: Root, path: str, found: os.stat_result) -> Facts:
+    kind = safepath.kind(found.st_mode)
+    if not kind:
+        raise Invalid(f"{path} is a device, pipe or socket: only files, folders and symbolic links can be read")
+    return Facts(
+        kind,
+        stat.S_IMODE(found.st_mode),
+        ids.from_host(place.idmap, "u", found.st_uid),
+        ids.from_host(place.idmap, "g", found.st_gid),
+        found.st_size if kind == "file" else 0,
+        datetime.fromtimestamp(found.st_mtime, UTC),
+    )
+
+
+async def write(
+    parts: Parts, project: str, name: str, path: str, wanted: Wanted, content: AsyncIterator[bytes]
+) -> None:
+    """Put something at the path. A new file appears when it is whole; an existing one is written in place, as LXD does."""
+    async with root(parts, project, name) as place:
+        match wanted.kind:
+            case "file":
+                await _write_file(place, path, wanted, content)
+            case "directory":
+                await place.do(_make_folder, path, wanted)
+            case "symlink":
+                await place.do(_make_link, path, wanted, await _link_target(content))
+            case _:
+                raise Invalid(f"Bad file type: {wanted.kind}")
+    parts.events.lifecycle("instance-file-pushed", render.url(project, name), project, {"path": path})
+
+
+async def _write_file(place: Root, path: str, wanted: Wanted, content: AsyncIterator[bytes]) -> None:
+    upload = await place.do(_begin, path, wanted)
+    try:
+        async for block in content:
+            await place.do(upload.write, path, block)
+        await place.do(upload.commit, path, wanted)
+    finally:
+        place.worker.later(upload.close)
+
+
+@dataclass
+class _Upload:
+    """A file being written. `folder`, `name` and `hidden` are set while it has another name."""
+
+    fd: int
+    new: bool
+    folder: int = -1
+    name: str = ""
+    hidden: str = ""
+
+    def write(self, place: Root, path: str, block: bytes) -> None:
+        view = memoryview(block)
+        while view:
+            view = view[os.write(self.fd, view) :]
+
+    def commit(self, place: Root, path: str, wanted: Wanted) -> None:
+        if self.new or wanted.modify:
+            _own(place, self.fd, wanted, 0o644 if self.new else None)
+        if self.hidden:
+            os.rename(self.hidden, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+            self.hidden = ""
+
+    def close(self) -> None:
+        os.close(self.fd)
+        if self.folder >= 0:
+            if self.hidden:
+                with contextlib.suppress(OSError):
+                    os.unlink(self.hidden, dir_fd=self.folder)
+            os.close(self.folder)
+
+
+def _own(place: Root, fd: int, wanted: Wanted, mode: int | None) -> None:
+    """Owner first: changing it takes away the bits for set-user-id."""
+    uid, gid = place.host_ids(wanted)
+    if (uid, gid) != (-1, -1):
+        os.fchown(fd, uid, gid)
+    if (mode := wanted.mode if wanted.mode is not None else mode) is not None:
+        os.fchmod(fd, mode)
+
+
+def _begin(place: Root, path: str, wanted: Wanted) -> _Upload:
+    place.host_ids(wanted)
+    held = _held(place, path)
+    if held is None:
+        if wanted.append:
+            raise NotFound("Not Found")
+        return _begin_new(place, path)
+    try:
+        _check_file(held, path)
+        return _Upload(safepath.reopen(held, os.O_WRONLY | (os.O_APPEND if wanted.append else os.O_TRUNC)), new=False)
+    finally:
+        os.close(held)
+
+
+def _held(place: Root, path: str) -> int | None:
+    try:
+        return safepath.resolve(place.fd, path)
+    except FileNotFoundError:
+        return None
+
+
+def _check_file(fd: int, path: str) -> None:
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISDIR(mode):
+        raise Invalid(f"{path} is a folder")
+    if not stat.S_ISREG(mode):
+        raise Invalid(f"{path} is a device, pipe or socket: only files can be written")
+    _check_writable(fd, path)
+
+
+def _check_writable(fd: int, path: str) -> None:
+    """The daemon could do there what the guest's root may not."""
+    if safepath.pseudo(fd):
+        raise Forbidden(f"{path} is the kernel's: use exec to change it from inside")
+
+
+def _begin_new(place: Root, path: str) -> _Upload:
+    if path.endswith("/"):
+        raise Invalid(f"{path} names a folder")
+    with ExitStack() as stack:
+        folder, name = safepath.parent(place.fd, path)
+        stack.callback(os.close, folder)
+        _check_writable(folder, path)
+        try:
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            hidden = safepath.beside(name)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(hidden, flags, 0o600, dir_fd=folder)
+            stack.pop_all()
+            return _Upload(fd, new=True, folder=folder, name=name, hidden=hidden)
+    # A link to what does not exist yet: it is made where the link points, as open(2) does.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
+    fd = safepath.resolve(place.fd, path, flags, 0o600)
+    try:
+        _check_file(fd, path)
+    except BaseException:
+        os.close(fd)
+        raise
+    return _Upload(fd, new=True)
+
+
+def _make_folder(place: Root, path: str, wanted: Wanted) -> None:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with ExitStack() as stack:
+        held = _held(place, path)
+        if held is not None:
+            stack.callback(os.close, held)
+            if not stat.S_ISDIR(os.fstat(held).st_mode):
+                raise AlreadyExists(f"{path} exists and is no folder")
+            if wanted.modify:
+                fd = safepath.reopen(held, os.O_RDONLY | os.O_DIRECTORY)
+                stack.callback(os.close, fd)
+                _own(place, fd, wanted, None)
+            return
+        place.host_ids(wanted)
+        folder, name = safepath.parent(place.fd, path)
+        stack.callback(os.close, folder)
+        _check_writable(folder, path)
+        os.mkdir(name, 0o700, dir_fd=folder)
+        fd = os.open(name, flags, dir_fd=folder)
+        stack.callback(os.close, fd)
+        _own(place, fd, wanted, 0o750)
+
+
+def _make_link(place: Root, path: str, wanted: Wanted, target: bytes) -> None:
+    with ExitStack() as stack:
+        folder, name = safepath.parent(place.fd, path)
+        stack.callback(os.close, folder)
+        _check_writable(folder, path)
+        with contextlib.suppress(OSError):
+            if os.fsencode(os.readlink(name, dir_fd=folder)) == target:
+                return
+        uid, gid = place.host_ids(wanted)
+        os.symlink(target, os.fsencode(name), dir_fd=folder)
+        if (uid, gid) != (-1, -1):
+            os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
+
+
+async def _link_target(content: AsyncIterator[bytes]) -> bytes:
+    target = b""
+    async for block in content:
+        target += block
+        if len(target) > _LONGEST_LINK:
+            break
+    if not 0 < len(target) < _LONGEST_LINK or b"\0" in target:
+        raise Invalid("a symbolic link needs a target of 1 to 4095 bytes")
+    return target
+
+
+async def delete(parts: Parts, project: str, name: str, path: str) -> None:
+    """Remove a file, a link (not what it points to) or an empty folder."""
+    async with root(parts, project, name) as place:
+        await place.do(_delete, path)
+    parts.events.lifecycle("instance-file-deleted", render.url(project, name), project, {"path": path})
+
+
+def _delete(place: Root, path: str) -> None:
+    folder, name = safepath.parent(place.fd, path)
+    try:
+        _check_writable(folder, path)
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            os.rmdir(name, dir_fd=folder)
+        else:
+            os.unlink(name, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def translated(path: str) -> Iterator[None]:
+    """An OSError about the guest's file as the error that a client understands."""
+    try:
+        yield
+    except OSError as error:
+        match error.errno:
+            case errno.ENOENT:
+                raise NotFound("Not Found") from error
+            case errno.EEXIST:
+                raise AlreadyExists(f"{path} exists already") from error
+            case errno.ENOTEMPTY | errno.EBUSY | errno.ETXTBSY | errno.EAGAIN:
+                raise Conflict(f"{path}: {error.strerror}") from error
+            case errno.EISDIR | errno.ENOTDIR | errno.ELOOP | errno.ENAMETOOLONG | errno.EINVAL | errno.EROFS:
+                raise Invalid(f"{path}: {error.strerror}") from error
+            case errno.EACCES | errno.EPERM:
+                raise Forbidden(f"{path}: {error.strerror}") from error
+        raise HutchError(f"{path}: {error.strerror}") from error
