@@ -1,0 +1,229 @@
+"""Guests by liblxc's own programs: `lxc-start` boots one and stays as its monitor, a C program of some 400 KiB.
+
+Everything after the start goes past liblxc: signals by pidfd, freezing and limits by control group files. The monitor outlives the
+daemon; `runtime.json` in the instance's directory is written before lxc-start runs and says how to find it again.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hutch.errors import Conflict, HutchError, NotFound, ToolFailed
+from hutch.kernel import cgroup, run
+from hutch.runtime.base import Ended, Running, Runtime, Usage
+from hutch.runtime.lxc import config, find, record, signals
+from hutch.runtime.lxc import log as lxc_log
+from hutch.runtime.lxc.guest import Guest, clear
+from hutch.runtime.plan import LaunchPlan
+
+log = logging.getLogger(__name__)
+
+START_DEADLINE = 60.0
+# `true` where the guest has no shell or setsid: then the process keeps the session of lxc-attach.
+_ENTER = 'cd -- "$1" || exit 126; shift; [ -t 0 ] && exec "$@"; exec setsid -- "$@"'
+
+
+class Driver(Runtime):
+    """`identity` (8 hex digits) keeps the control groups of daemons on one host apart; `lxcfs` is its mount, if there is one."""
+
+    def __init__(self, identity: str, ended: Ended, lxcfs: Path | None = None) -> None:
+        self.prefix = f"hutch-{identity}"
+        self.ended = ended
+        self.lxcfs = lxcfs
+        self.layout = cgroup.layout()
+        self._guests: dict[tuple[str, str], Guest] = {}
+        self._starting: set[tuple[str, str]] = set()
+        self._path = _path_without_newuidmap()
+
+    async def start(self, plan: LaunchPlan) -> Running:
+        key = plan.project, plan.name
+        if key in self._guests or key in self._starting:
+            raise Conflict(f"the instance {plan.name} is running already")
+        self._starting.add(key)
+        try:
+            # Shielded: a half-started guest must be seen through to be ended.
+            task = asyncio.ensure_future(self._start(plan))
+            try:
+                guest = await asyncio.shield(task)
+            except asyncio.CancelledError:
+                with contextlib.suppress(HutchError, OSError):
+                    await (await task).kill()
+                raise
+        finally:
+            self._starting.discard(key)
+        return guest.running
+
+    async def _start(self, plan: LaunchPlan) -> Guest:
+        groups = self._groups(plan.project, plan.name)
+        await asyncio.to_thread(self._prepare, plan, *groups)
+        try:
+            await self._lxc_start(plan)
+            processes = await asyncio.to_thread(find.started, plan.directory)
+        except (HutchError, OSError):
+            await asyncio.to_thread(clear, plan.directory, groups)
+            await asyncio.to_thread(self._tidy)
+            raise
+        return self._keep(plan.project, plan.name, plan.directory, processes)
+
+    def _prepare(self, plan: LaunchPlan, group: cgroup.Group, monitor: cgroup.Group) -> None:
+        group.prepare_parent()
+        for old in (group, monitor):
+            if old.exists():
+                old.remove()
+        settings = group.settings(plan.limits)
+        group.check(settings)
+        host = config.Host(group.path, monitor.path, settings, frozenset(self.layout.legacy), self.lxcfs)
+        text = config.text(plan, host)
+        plan.directory.mkdir(parents=True, exist_ok=True)
+        (plan.directory / config.CONFIG).write_text(text)
+        with contextlib.suppress(FileNotFoundError):
+            (plan.directory / config.LOG).replace(plan.directory / f"{config.LOG}.old")
+        (plan.directory / config.ENDED).write_text(" " * 8 + "\n")
+        (plan.directory / config.MONITOR_PID).unlink(missing_ok=True)
+        record.write(plan.directory, record.Record(record.boot_id()))
+
+    async def _lxc_start(self, plan: LaunchPlan) -> None:
+        argv = [*_tool("lxc-start"), *_which(plan.directory), "-d", "-p", str(plan.directory / config.MONITOR_PID)]
+        try:
+            await run.run(argv, deadline=START_DEADLINE, env={"PATH": self._path})
+        except ToolFailed as error:
+            reason = await asyncio.to_thread(lxc_log.reason, plan.directory / config.LOG)
+            await asyncio.to_thread(find.end_monitor, plan.directory)
+            raise ToolFailed(argv, error.code, reason or error.stderr) from error
+
+    def _keep(self, project: str, name: str, directory: Path, processes: record.Record) -> Guest:
+        groups = self._groups(project, name)
+        guest = self._guests[project, name] = Guest(project, name, directory, groups, processes, self._over)
+        return guest
+
+    async def _over(self, guest: Guest, target: str) -> None:
+        self._guests.pop((guest.project, guest.name), None)
+        if not self._guests and not self._starting:
+            await asyncio.to_thread(self._tidy)
+        log.info("instance %s of project %s ended: %s", guest.name, guest.project, target)
+        self.ended(guest.project, guest.name, target)
+
+    def _tidy(self) -> None:
+        """Remove the daemon's own groups, which are empty when no guest runs."""
+        cgroup.Group(self.layout, f"{self.prefix}/monitor/none").remove_parents()
+
+    async def adopt(self, project: str, name: str, directory: Path) -> Running | None:
+        """As in Runtime. A guest that ended while no daemon watched is reported to `ended` right after."""
+        if guest := self._guests.get((project, name)):
+            return guest.running
+        found = await asyncio.to_thread(find.again, directory)
+        if found is None:
+            return None
+        if found.init:
+            return self._keep(project, name, directory, found).running
+        target = await asyncio.to_thread(clear, directory, self._groups(project, name))
+        asyncio.get_running_loop().call_soon(self.ended, project, name, target)
+        return None
+
+    def running(self, project: str, name: str) -> Running | None:
+        guest = self._guests.get((project, name))
+        return guest.running if guest else None
+
+    async def shutdown(self, project: str, name: str) -> None:
+        guest = self._guest(project, name)
+        guest.send(signals.poweroff(guest.running.init))
+
+    async def reboot(self, project: str, name: str) -> None:
+        guest = self._guest(project, name)
+        guest.send(signals.reboot(guest.running.init))
+
+    async def kill(self, project: str, name: str) -> None:
+        if guest := self._guests.get((project, name)):
+            await guest.kill()
+
+    async def wait(self, project: str, name: str, timeout: float | None) -> bool:
+        guest = self._guests.get((project, name))
+        if guest is None:
+            return True
+        try:
+            async with asyncio.timeout(timeout):
+                await guest.gone.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def freeze(self, project: str, name: str) -> None:
+        guest = self._guest(project, name)
+        await asyncio.to_thread(guest.group.freeze)
+        guest.set_frozen(True)
+
+    async def unfreeze(self, project: str, name: str) -> None:
+        guest = self._guest(project, name)
+        await asyncio.to_thread(guest.group.thaw)
+        guest.set_frozen(False)
+
+    def usage(self, project: str, name: str) -> Usage:
+        return Usage(**self._guest(project, name).group.usage())
+
+    async def set_limits(self, project: str, name: str, limits: Mapping[str, str]) -> None:
+        await asyncio.to_thread(self._guest(project, name).group.write, limits)
+
+    def attach_command(
+        self,
+        project: str,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        user: int,
+        group: int,
+        cwd: str,
+    ) -> list[str]:
+        guest = self._guest(project, name)
+        return [
+            *_tool("lxc-attach"),
+            *_which(guest.directory),
+            "--clear-env",
+            *(word for key, value in environment.items() for word in ("-v", f"{key}={value}")),
+            f"--uid={user}",
+            f"--gid={group}",
+            "--",
+            "/bin/sh",
+            "-c",
+            _ENTER,
+            "sh",
+            cwd or "/",
+            *command,
+        ]
+
+    def close(self) -> None:
+        """Stop watching; every guest goes on."""
+        for guest in self._guests.values():
+            guest.release()
+        self._guests.clear()
+
+    def _guest(self, project: str, name: str) -> Guest:
+        try:
+            return self._guests[project, name]
+        except KeyError:
+            raise NotFound(f"the instance {name} is not running") from None
+
+    def _groups(self, project: str, name: str) -> tuple[cgroup.Group, cgroup.Group]:
+        """The guest's and its monitor's."""
+        own = f"{project}_{name}"
+        return cgroup.Group(self.layout, f"{self.prefix}/{own}"), cgroup.Group(
+            self.layout, f"{self.prefix}/monitor/{own}"
+        )
+
+
+def _which(directory: Path) -> list[str]:
+    return ["-P", str(directory.parent), "-n", directory.name]
+
+
+def _tool(name: str) -> list[str]:
+    return [shutil.which(name, path=run.ENVIRONMENT["PATH"]) or name]
+
+
+def _path_without_newuidmap() -> str:
+    """Where liblxc finds apparmor_parser but not newuidmap: it then writes the id map itself, which newuidmap would refuse."""
+    folders = run.ENVIRONMENT["PATH"].split(":")
+    return ":".join(folder for folder in folders if not os.access(f"{folder}/newuidmap", os.X_OK)) or "/nonexistent"
