@@ -9,14 +9,23 @@ from pathlib import Path
 from hutch.kernel import run
 from hutch.kernel.syscalls import libc
 
-_AT_FDCWD, _RENAME_NOREPLACE = -100, 1
+_AT_FDCWD, _RENAME_NOREPLACE, _RENAME_EXCHANGE = -100, 1, 2
 
 
 def publish(source: Path, target: Path) -> None:
     """Rename, durable on return; FileExistsError when `target` is there, even as an empty folder."""
-    names = os.fsencode(source), os.fsencode(target)
-    libc("renameat2", _AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_NOREPLACE, what=str(target))
+    _rename(source, target, _RENAME_NOREPLACE)
     sync(target.parent)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two names change places in one step, durable on return."""
+    _rename(one, other, _RENAME_EXCHANGE)
+    sync(other.parent)
+
+
+def _rename(source: Path, target: Path, flags: int) -> None:
+    libc("renameat2", _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flags, what=str(target))
 
 
 def write(path: Path, text: str) -> None:

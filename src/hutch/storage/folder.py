@@ -48,8 +48,12 @@ class FolderPool(StorageDriver):
 
     def __init__(self, name: str, path: Path, config: Config) -> None:
         super().__init__(name, path, config)
-        self.root = Path(config.get("source") or path)
+        self.root = self.place()
         self.trash = Trash(self.root / "trash", self.remove)
+
+    def place(self) -> Path:
+        """The folder the pool is kept in."""
+        return Path(self.config.get("source") or self.path)
 
     @abstractmethod
     async def populate(self, new: Path, image: str | None, fill: Fill | None) -> None:

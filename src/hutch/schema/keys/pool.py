@@ -22,6 +22,7 @@ _COMMON: dict[str, Key] = {
     "rsync.compression": boolean("Compress what rsync moves", default="true"),
     "source": text("Where the pool is kept: see the driver", live=False),
     "volatile.initial_source": text("The source as it was given when the pool was made"),
+    "volatile.uuid": text("The identity of the filesystem that was made for the pool"),
 } | {f"volume.{key}": row for key, row in VOLUME.items() if not key.startswith("volatile.")}
 
 _DRIVERS: dict[str, dict[str, Key]] = {

@@ -1,0 +1,150 @@
+"""Btrfs pools: every volume, snapshot and image is a subvolume, made from another in an instant."""
+
+import contextlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from hutch.errors import Invalid, Unsupported
+from hutch.kernel import btrfs, mount, run, tree
+from hutch.schema.base import Config
+from hutch.schema.keys import pool as keys
+from hutch.schema.keys.base import as_bool, as_bytes, check_all
+from hutch.storage import disk, source
+from hutch.storage.base import Volume
+from hutch.storage.disk import Disk
+from hutch.storage.folder import in_thread
+from hutch.storage.trees import TREE, TreePool
+
+_UUID = "volatile.uuid"
+
+
+class Driver(TreePool):
+    """On a file of its own (no source), a block device, or an empty folder of a btrfs that is mounted already."""
+
+    def place(self) -> Path:
+        return self.path if _UUID in self.config else Path(self.config["source"])
+
+    @property
+    def disk(self) -> Disk | None:
+        """What the pool is mounted from; None when it is a folder of somebody's btrfs."""
+        return Disk(Path(self.config["source"]), "btrfs", self.config[_UUID]) if _UUID in self.config else None
+
+    @classmethod
+    async def check(cls, config: Config, path: Path) -> Config:
+        check_all(f"storage pool {path.name}", config, keys.pool("btrfs"), free=keys.FREE)
+        if not shutil.which("btrfs"):
+            raise Unsupported("the driver btrfs needs the programs of the package btrfs-progs")
+        return await in_thread(_complete, config, path)
+
+    async def create(self) -> None:
+        async with contextlib.AsyncExitStack() as undo:
+            if self.disk is not None:
+                size = as_bytes(self.config["size"]) if self.config.get("size") else 0
+                await self.disk.make(size, self.name, as_bool(self.config.get("source.wipe")))
+                undo.push_async_callback(self._remove_disk)
+                await self._mount()
+            await super().create()
+            undo.pop_all()
+
+    async def _mount(self) -> None:
+        if self.disk is not None:
+            options = self.config.get("btrfs.mount_options") or "user_subvol_rm_allowed"
+            await self.disk.mount(self.path, options)
+
+    async def _remove_disk(self) -> None:
+        await in_thread(mount.detach, self.path)
+        if self.config.get("size"):
+            await in_thread(Path(self.config["source"]).unlink, missing_ok=True)
+        else:
+            await run.run(["wipefs", "--all", "--types", "btrfs", self.config["source"]])
+        with contextlib.suppress(FileNotFoundError):
+            await in_thread(self.path.rmdir)
+
+    async def activate(self) -> None:
+        await self._mount()
+        await super().activate()
+
+    async def deactivate(self) -> None:
+        await super().deactivate()
+        if self.disk is not None:
+            await in_thread(mount.detach, self.path)
+
+    async def destroy(self) -> None:
+        if self.disk is None:
+            await super().destroy()
+            return
+        await self.trash.close()
+        await self._remove_disk()
+
+    async def make_tree(self, path: Path) -> None:
+        await in_thread(btrfs.create, path)
+
+    async def copy_tree(self, source: Path, target: Path, *, readonly: bool = False) -> None:
+        await in_thread(btrfs.snapshot, source, target, readonly=readonly)
+
+    async def remove(self, path: Path) -> None:
+        await in_thread(_delete_subvolumes, path)
+        await tree.remove(path)
+
+    async def restore(self, volume: Volume, snapshot: str) -> None:
+        folder = await in_thread(self.find, volume)
+        async with self.building() as new:
+            await self.clone(volume.at(snapshot), new)
+            if size := await in_thread(_limit, folder):
+                await in_thread(btrfs.limit, new / TREE, size)
+            await in_thread(tree.exchange, new / TREE, folder / TREE)
+
+    async def usage(self, volume: Volume) -> int:
+        path = await in_thread(self.find, volume) / TREE
+        text = await run.run(["btrfs", "qgroup", "show", "--raw", "-f", str(path)], ok=(0, 1))
+        rows = [line.split() for line in text.splitlines() if line.startswith("0/")]
+        if rows:
+            return int(rows[0][2])
+        text = await run.run(["btrfs", "filesystem", "du", "--summarize", "--raw", str(path)], deadline=None)
+        return int(text.splitlines()[-1].split()[1])
+
+    async def set_quota(self, volume: Volume, size: int) -> None:
+        folder = await in_thread(self.find, volume)
+        await in_thread(self._set_quota, folder, size)
+
+    def _set_quota(self, folder: Path, size: int) -> None:
+        if size:
+            btrfs.enable_quota(self.root)
+        elif not _limit(folder):
+            return
+        tree.write(folder / "quota", f"{size}\n")
+        btrfs.limit(folder / TREE, size)
+
+
+def _complete(config: Config, path: Path) -> Config:
+    given = config.get("source", "")
+    mounted = {"source": given, _UUID: str(uuid.uuid4()), "volatile.initial_source": given}
+    if not given or given == str(disk.loop_file(path)):
+        mounted |= {"source": str(disk.loop_file(path)), "size": disk.size(config.get("size", ""), path)}
+        return config | mounted
+    if config.get("size"):
+        raise Invalid(f"storage pool {path.name}: size is for a pool in a file, not for one with a source")
+    if Path(given).is_block_device():
+        return config | mounted
+    source.empty(Path(given))
+    if tree.fstype(Path(given)) != "btrfs":
+        raise Invalid(f"the source {given} is not on btrfs: give a folder of a btrfs, a block device, or no source")
+    return config | {"volatile.initial_source": given}
+
+
+def _delete_subvolumes(path: Path) -> None:
+    """Delete the subvolumes below a folder of the pool."""
+    for folder, folders, _ in os.walk(path):
+        inner = [name for name in folders if btrfs.is_subvolume(Path(folder, name))]
+        folders[:] = [name for name in folders if name not in inner]
+        for name in inner:
+            btrfs.delete(Path(folder, name))
+
+
+def _limit(folder: Path) -> int:
+    try:
+        return int((folder / "quota").read_text())
+    except FileNotFoundError:
+        return 0
