@@ -5,10 +5,12 @@ one hierarchy; core files (`cgroup.freeze`, `cgroup.procs`) belong to the versio
 """
 
 import contextlib
+import errno
 import functools
 import os
 import re
 import select
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 from hutch.errors import Invalid, Unavailable, Unsupported
 
 FREEZE_DEADLINE = 10.0
+_REMOVE_GRACE = 0.5
 _V1_SHARES, _V2_WEIGHT = 1024, 100
 _NO_LIMIT = 1 << 60
 _THROTTLE = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
@@ -106,16 +109,14 @@ class Group:
         """Remove the group and what the guest made below it; what still holds processes stays."""
         for root in self.layout.roots():
             for folder, _, _ in os.walk(root / self.path, topdown=False):
-                with contextlib.suppress(OSError):
-                    Path(folder).rmdir()
+                _remove(Path(folder))
 
     def remove_parents(self) -> None:
         """Remove the folders above the group that are empty."""
         for root in self.layout.roots():
             for parent in Path(self.path).parents:
                 if parent != Path():
-                    with contextlib.suppress(OSError):
-                        (root / parent).rmdir()
+                    _remove(root / parent)
 
     def settings(self, limits: Mapping[str, str]) -> list[tuple[str, str]]:
         """Version 2 words as the files and values of this host, in the order in which they must be written."""
@@ -240,6 +241,27 @@ def _controllers(root: Path) -> tuple[str, ...]:
     return tuple((root / "cgroup.controllers").read_text().split())
 
 
+def _remove(folder: Path) -> None:
+    """rmdir, once more for a group whose children the kernel, working behind the scenes, has not quite let go of."""
+    end = time.monotonic() + _REMOVE_GRACE
+    while True:
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY or _in_use(folder) or time.monotonic() > end:
+                return
+            time.sleep(0.002)
+        else:
+            return
+
+
+def _in_use(folder: Path) -> bool:
+    try:
+        return folder.stat().st_nlink > 2 or bool((folder / "cgroup.procs").read_bytes())
+    except OSError:
+        return True
+
+
 def _down(root: Path, path: Path) -> Iterator[Path]:
     folder = root
     for part in path.parts:
@@ -313,8 +335,6 @@ def _await_event(path: Path, line: str) -> bool:
 
 def _await_state(path: Path, state: str) -> bool:
     """Version 1 tells nobody when it is done, and needs the word again for processes forked meanwhile."""
-    import time
-
     end = time.monotonic() + FREEZE_DEADLINE
     while time.monotonic() < end:
         path.write_text(state)

@@ -45,8 +45,11 @@ class Runtime(ABC):
         """Boot the guest and return when its init runs. Raises ToolFailed with the log's reason; leaves nothing behind then."""
 
     @abstractmethod
-    async def adopt(self, project: str, name: str, directory: Path) -> Running | None:
-        """Find again, after the daemon restarted, a guest that was started from `directory`; None when it does not run."""
+    async def adopt(self, project: str, name: str, directory: Path) -> Running | str | None:
+        """Find again, after the daemon restarted, a guest that was started from `directory`.
+
+        The target (`stop` or `reboot`) when it ended while no daemon watched, None when it went down with the host.
+        """
 
     @abstractmethod
     def running(self, project: str, name: str) -> Running | None: ...
@@ -97,3 +100,7 @@ class Runtime(ABC):
 
         With a terminal on them, the guest's process gets a native pty of the guest's devpts.
         """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop watching at the daemon's end; every guest goes on, and what only guests need is removed when none runs."""

@@ -65,7 +65,6 @@ class Driver(Runtime):
             processes = await asyncio.to_thread(find.started, plan.directory)
         except (HutchError, OSError):
             await asyncio.to_thread(clear, plan.directory, groups)
-            await asyncio.to_thread(self._tidy)
             raise
         return self._keep(plan.project, plan.name, plan.directory, processes)
 
@@ -102,17 +101,10 @@ class Driver(Runtime):
 
     async def _over(self, guest: Guest, target: str) -> None:
         self._guests.pop((guest.project, guest.name), None)
-        if not self._guests and not self._starting:
-            await asyncio.to_thread(self._tidy)
         log.info("instance %s of project %s ended: %s", guest.name, guest.project, target)
         self.ended(guest.project, guest.name, target)
 
-    def _tidy(self) -> None:
-        """Remove the daemon's own groups, which are empty when no guest runs."""
-        cgroup.Group(self.layout, f"{self.prefix}/monitor/none").remove_parents()
-
-    async def adopt(self, project: str, name: str, directory: Path) -> Running | None:
-        """As in Runtime. A guest that ended while no daemon watched is reported to `ended` right after."""
+    async def adopt(self, project: str, name: str, directory: Path) -> Running | str | None:
         if guest := self._guests.get((project, name)):
             return guest.running
         found = await asyncio.to_thread(find.again, directory)
@@ -120,9 +112,7 @@ class Driver(Runtime):
             return None
         if found.init:
             return self._keep(project, name, directory, found).running
-        target = await asyncio.to_thread(clear, directory, self._groups(project, name))
-        asyncio.get_running_loop().call_soon(self.ended, project, name, target)
-        return None
+        return await asyncio.to_thread(clear, directory, self._groups(project, name))
 
     def running(self, project: str, name: str) -> Running | None:
         guest = self._guests.get((project, name))
@@ -195,11 +185,11 @@ class Driver(Runtime):
             *command,
         ]
 
-    def close(self) -> None:
-        """Stop watching; every guest goes on."""
+    async def close(self) -> None:
         for guest in self._guests.values():
             guest.release()
         self._guests.clear()
+        await asyncio.to_thread(cgroup.Group(self.layout, f"{self.prefix}/monitor/none").remove_parents)
 
     def _guest(self, project: str, name: str) -> Guest:
         try:
