@@ -104,6 +104,7 @@ async def stream(
     argv: Sequence[str | Path],
     *,
     stdin: int = asyncio.subprocess.DEVNULL,
+    stdout: int = asyncio.subprocess.PIPE,
     ok: Sequence[int] = (0,),
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
@@ -114,7 +115,7 @@ async def stream(
     On leaving the block its status is checked as `run` does; leaving it by an exception ends the program.
     """
     words = [str(word) for word in argv]
-    process = await start(words, stdin=stdin, env=env, cwd=cwd, pass_fds=pass_fds)
+    process = await start(words, stdin=stdin, stdout=stdout, env=env, cwd=cwd, pass_fds=pass_fds)
     assert process.stderr is not None
     tail = asyncio.ensure_future(_tail(process.stderr))
     try:

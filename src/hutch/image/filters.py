@@ -1,0 +1,99 @@
+"""The filters of pongo2 that templates of images use; each takes the value and one argument, None when none is given."""
+
+import html
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+
+def text(value: Any) -> str:
+    """A value as pongo2 writes it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "True" if value else "False"
+    if isinstance(value, float):
+        return f"{value:f}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}:{text(inner)}" for key, inner in sorted(value.items()))
+    if isinstance(value, list):
+        return " ".join(map(text, value))
+    return str(value)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(text(value)) if "." in text(value) else int(text(value))
+    except ValueError:
+        return 0
+
+
+def _yesno(value: Any, choices: Any) -> str:
+    words = text(choices).split(",") if choices is not None else ["yes", "no", "maybe"]
+    if len(words) < 2:
+        raise ValueError("two words, or three, are expected")
+    if value is None:
+        return words[2] if len(words) > 2 else words[1]
+    return words[0] if value else words[1]
+
+
+def _add(value: Any, other: Any) -> Any:
+    if isinstance(value, int | float) and isinstance(other, int | float):
+        return value + other
+    return text(value) + text(other)
+
+
+def _slice(value: Any, bounds: Any) -> Any:
+    start, _, end = text(bounds).partition(":")
+    items = value if isinstance(value, list) else text(value)
+    return items[int(start) if start else None : int(end) if end else None]
+
+
+def _width(value: Any) -> int:
+    return min(int(_number(value)), 10_000)
+
+
+def _cut_to(value: Any, length: Any) -> str:
+    limit, whole = int(_number(length)), text(value)
+    return whole if len(whole) <= limit else whole[: max(limit - 3, 0)] + "..."[: max(limit, 0)]
+
+
+def _items(value: Any) -> Any:
+    return sorted(value) if isinstance(value, Mapping) else value if isinstance(value, list) else text(value)
+
+
+FILTERS: dict[str, Callable[[Any, Any], Any]] = {
+    "add": _add,
+    "addslashes": lambda value, _: text(value).replace("\\", "\\\\").replace('"', '\\"').replace("'", "\\'"),
+    "capfirst": lambda value, _: text(value)[:1].upper() + text(value)[1:],
+    "center": lambda value, width: text(value).center(_width(width)),
+    "cut": lambda value, what: text(value).replace(text(what), "") if text(what) else text(value),
+    "default": lambda value, other: value or other,
+    "default_if_none": lambda value, other: other if value is None else value,
+    "divisibleby": lambda value, by: bool(_number(by)) and _number(value) % _number(by) == 0,
+    "e": lambda value, _: html.escape(text(value)),
+    "escape": lambda value, _: html.escape(text(value)),
+    "first": lambda value, _: (_items(value) or [""])[0],
+    "float": lambda value, _: float(_number(value)),
+    "floatformat": lambda value, digits: f"{_number(value):.{min(int(_number(digits)), 20)}f}",
+    "integer": lambda value, _: int(_number(value)),
+    "join": lambda value, by: text(by).join(map(text, _items(value))),
+    "last": lambda value, _: (_items(value) or [""])[-1],
+    "length": lambda value, _: len(_items(value)),
+    "linenumbers": lambda value, _: "\n".join(f"{n}. {line}" for n, line in enumerate(text(value).split("\n"), 1)),
+    "ljust": lambda value, width: text(value).ljust(_width(width)),
+    "lower": lambda value, _: text(value).lower(),
+    "make_list": lambda value, _: list(text(value)),
+    "pluralize": lambda value, ends: "" if _number(value) == 1 else text(ends).rpartition(",")[2] or "s",
+    "rjust": lambda value, width: text(value).rjust(_width(width)),
+    "safe": lambda value, _: value,
+    "slice": _slice,
+    "split": lambda value, by: text(value).split(text(by)) if text(by) else list(text(value)),
+    "title": lambda value, _: text(value).title(),
+    "trim": lambda value, _: text(value).strip(),
+    "truncatechars": _cut_to,
+    "upper": lambda value, _: text(value).upper(),
+    "urlencode": lambda value, _: quote(text(value)),
+    "wordcount": lambda value, _: len(text(value).split()),
+    "yesno": _yesno,
+}
