@@ -16,7 +16,7 @@ from urllib.parse import quote
 from aiohttp import WSMsgType, web
 
 from hutch.api import filter as filters
-from hutch.errors import Forbidden, HutchError, Invalid, PreconditionFailed
+from hutch.errors import Forbidden, HutchError, Invalid, NotFound, PreconditionFailed, Unsupported
 from hutch.schema.base import decode, encode
 from hutch.service.parts import Caller, Parts
 from hutch.work.events import requestor
@@ -216,7 +216,10 @@ def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
                 raise Forbidden("Forbidden")
             token = requestor.set(caller.requestor)
             try:
-                return answer(await route.handler(Request(http, http.app[PARTS], caller)))
+                request = Request(http, http.app[PARTS], caller)
+                if http.method != "GET" and request.project != "default":
+                    request.parts.state.projects.get(request.project)
+                return answer(await route.handler(request))
             finally:
                 requestor.reset(token)
         except HutchError as error:
@@ -256,15 +259,11 @@ def _paths(path: str) -> list[str]:
 
 
 async def _not_found(http: web.Request) -> web.Response:
-    error = HutchError("not found")
-    error.status = 404
-    return failure(error)
+    return failure(NotFound("not found"))
 
 
 async def _not_implemented(http: web.Request) -> web.Response:
-    error = HutchError("not implemented")
-    error.status = 501
-    return failure(error)
+    return failure(Unsupported("not implemented"))
 
 
 class WebSocket:

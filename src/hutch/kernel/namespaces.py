@@ -29,6 +29,15 @@ def own_mounts() -> None:
     propagation(Path("/"), MS_SLAVE)
 
 
+def join_mounts(pid: int) -> None:
+    """Enter the mount namespace of another process for good. Must be called while this process has one thread."""
+    namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        libc("setns", namespace, CLONE_NEWNS, what=f"setns to the mounts of process {pid}")
+    finally:
+        os.close(namespace)
+
+
 async def user(idmap: Sequence[IdMap]) -> int | None:
     """A descriptor of a user namespace with this map, the caller's to close; None for the empty map.
 

@@ -11,6 +11,7 @@ from hutch.runtime.console import Consoles
 from hutch.storage.base import StorageDriver
 from hutch.store.records import State
 from hutch.work.events import Events, Requestor
+from hutch.work.lifetime import Lifetime
 from hutch.work.locks import Locks
 from hutch.work.operations import Operations
 from hutch.work.tasks import Tasks
@@ -27,7 +28,8 @@ class Caller:
 @dataclass(frozen=True)
 class Parts:
     """`pools` and `networks` hold the running drivers by name, `live` the devices of each running guest by
-    (project, name), `rendered` instances as JSON with what they were made from, `boot` is the kernel's boot id, `certificate` and `fingerprint` are the server's own."""
+    (project, name), `rendered` instances as JSON with what they were made from, `boot` is the kernel's boot id,
+    `certificate` and `fingerprint` are the server's own."""
 
     directory: Path
     state: State
@@ -37,6 +39,7 @@ class Parts:
     tasks: Tasks
     runtime: Runtime
     consoles: Consoles
+    lifetime: Lifetime
     boot: str
     certificate: str = ""
     fingerprint: str = ""

@@ -1,0 +1,126 @@
+"""/1.0/instances, /1.0/instances/{name} and their state"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from hutch.api.wire import Rendered, Request, Routes, Tagged
+from hutch.errors import Invalid
+from hutch.schema.instance import InstancePost, InstancePut, InstanceRecord, StatePut
+from hutch.service.instances import bulk, create, delete, power, rename, render, snapshot, update
+from hutch.work.operations import Operation
+
+routes = Routes()
+
+
+class RenamePost(msgspec.Struct, kw_only=True):
+    """`name` renames; the other members ask for a move."""
+
+    name: str = ""
+    migration: bool = False
+    pool: str = ""
+    project: str = ""
+    live: bool = False
+
+
+def _records(request: Request) -> list[InstanceRecord]:
+    found = request.parts.state.instances.all(*([] if request.all_projects else [request.project]))
+    if request.collection == "virtual-machines":
+        return []
+    return found
+
+
+@routes("GET", "/1.0/instances")
+async def list_all(request: Request) -> Any:
+    records = _records(request)
+    if request.query.get("filter"):
+        wanted = {
+            (each["project"], each["name"])
+            for each in request.matching([render.document(request.parts, record) for record in records])
+        }
+        records = [record for record in records if (record.project, record.name) in wanted]
+    if not request.recursion:
+        return [request.url(request.collection, record.name, project=record.project) for record in records]
+    if request.recursion == 1:
+        return Rendered(b"[" + b",".join(render.text(request.parts, record) for record in records) + b"]")
+    texts = await asyncio.gather(*(render.full_text(request.parts, record) for record in records))
+    return Rendered(b"[" + b",".join(texts) + b"]")
+
+
+@routes("POST", "/1.0/instances")
+async def post(request: Request) -> Operation:
+    if request.http.content_type == "application/octet-stream":
+        raise Invalid("Importing instance backups is not available on this server")
+    return await create.create(request.parts, request.project, await request.read(InstancePost))
+
+
+@routes("PUT", "/1.0/instances")
+async def put_all(request: Request) -> Operation:
+    return bulk.change(request.parts, request.project, (await request.read(bulk.BulkPut)).state)
+
+
+@routes("GET", "/1.0/instances/{name}")
+async def get(request: Request) -> Tagged:
+    record = request.parts.state.instances.get(request.project, request["name"])
+    if request.recursion:
+        return Tagged(msgspec.Raw(await render.full_text(request.parts, record, usage=True)), render.editable(record))
+    return Tagged(msgspec.Raw(render.text(request.parts, record)), render.editable(record))
+
+
+def _same(request: Request, record: InstanceRecord) -> None:
+    request.match_etag(render.editable(record))
+
+
+@routes("PUT", "/1.0/instances/{name}")
+async def put(request: Request) -> Operation:
+    parts, project, name = request.parts, request.project, request["name"]
+    wanted = await request.read(InstancePut)
+    record = parts.state.instances.get(project, name)
+    _same(request, record)
+    if wanted.restore:
+        kept = wanted.restore.rpartition("/")[2]
+        parts.state.snapshots.get(project, name, kept)
+
+        async def work(operation: Operation) -> None:
+            await snapshot.restore(parts, project, name, kept)
+
+        description = "Restoring snapshot"
+    else:
+
+        async def work(operation: Operation) -> None:
+            await update.put(parts, project, name, wanted, lambda _: None)
+
+        update.check_now(parts, record, wanted)
+        description = "Updating instance"
+    return parts.operations.start(description, work, project=project, resources=render.resources(project, name))
+
+
+@routes("PATCH", "/1.0/instances/{name}")
+async def patch(request: Request) -> None:
+    wanted = await request.read(InstancePut)
+    await update.patch(request.parts, request.project, request["name"], wanted, lambda record: _same(request, record))
+
+
+@routes("POST", "/1.0/instances/{name}")
+async def post_one(request: Request) -> Operation:
+    wanted = await request.read(RenamePost)
+    if wanted.migration or wanted.pool or wanted.project:
+        raise Invalid("Moving instances between pools, projects and servers is not available on this server")
+    return rename.rename(request.parts, request.project, request["name"], wanted.name)
+
+
+@routes("DELETE", "/1.0/instances/{name}")
+async def delete_one(request: Request) -> Operation:
+    return delete.delete(request.parts, request.project, request["name"])
+
+
+@routes("GET", "/1.0/instances/{name}/state")
+async def get_state(request: Request) -> Tagged:
+    record = request.parts.state.instances.get(request.project, request["name"])
+    return Tagged(await render.state(request.parts, record), [])
+
+
+@routes("PUT", "/1.0/instances/{name}/state")
+async def put_state(request: Request) -> Operation:
+    return power.change(request.parts, request.project, request["name"], await request.read(StatePut))

@@ -1,0 +1,62 @@
+"""/1.0/profiles"""
+
+from typing import Any
+
+from hutch.api.wire import Created, Request, Routes, Tagged
+from hutch.schema.profile import ProfilePut
+from hutch.service import profiles
+
+routes = Routes()
+
+
+@routes("GET", "/1.0/profiles")
+async def list_all(request: Request) -> Any:
+    records = request.parts.state.profiles.all(*([] if request.all_projects else [request.project]))
+    if not request.recursion:
+        return [request.url("profiles", record.name, project=record.project) for record in records]
+    return request.matching([profiles.document(request.parts, record) for record in records])
+
+
+@routes("POST", "/1.0/profiles")
+async def post(request: Request) -> Created:
+    record = await profiles.create(request.parts, request.project, await request.read(ProfilePut))
+    return Created(profiles.url(request.project, record.name))
+
+
+@routes("GET", "/1.0/profiles/{name}")
+async def get(request: Request) -> Tagged:
+    record = request.parts.state.profiles.get(request.project, request["name"])
+    return Tagged(profiles.document(request.parts, record), profiles.editable(record))
+
+
+async def _put(request: Request, *, merge: bool) -> None:
+    await profiles.put(
+        request.parts,
+        request.project,
+        request["name"],
+        await request.read(ProfilePut),
+        lambda record: request.match_etag(profiles.editable(record)),
+        merge=merge,
+    )
+
+
+@routes("PUT", "/1.0/profiles/{name}")
+async def put(request: Request) -> None:
+    await _put(request, merge=False)
+
+
+@routes("PATCH", "/1.0/profiles/{name}")
+async def patch(request: Request) -> None:
+    await _put(request, merge=True)
+
+
+@routes("POST", "/1.0/profiles/{name}")
+async def rename(request: Request) -> Created:
+    new = (await request.read(ProfilePut)).name
+    await profiles.rename(request.parts, request.project, request["name"], new)
+    return Created(profiles.url(request.project, new))
+
+
+@routes("DELETE", "/1.0/profiles/{name}")
+async def delete(request: Request) -> None:
+    await profiles.delete(request.parts, request.project, request["name"])

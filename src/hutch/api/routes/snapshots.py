@@ -1,0 +1,89 @@
+"""/1.0/instances/{name}/snapshots"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from hutch.api.wire import Request, Routes, Tagged
+from hutch.errors import Invalid
+from hutch.schema.instance import SnapshotPost, SnapshotRecord
+from hutch.service.instances import render, snapshot
+from hutch.work.operations import Operation
+
+routes = Routes()
+ONE = "/1.0/instances/{name}/snapshots/{snapshot}"
+
+
+class SnapshotPut(msgspec.Struct, kw_only=True):
+    expires_at: datetime | None = None
+
+
+class SnapshotRename(msgspec.Struct, kw_only=True):
+    name: str = ""
+    migration: bool = False
+
+
+def _editable(record: SnapshotRecord) -> dict[str, Any]:
+    return {"expires_at": record.expires_at}
+
+
+@routes("GET", "/1.0/instances/{name}/snapshots")
+async def list_all(request: Request) -> Any:
+    request.parts.state.instances.get(request.project, request["name"])
+    records = request.parts.state.snapshots.all(request.project, request["name"])
+    if not request.recursion:
+        return [request.url(request.collection, request["name"], "snapshots", record.name) for record in records]
+    return [render.snapshot_document(record) for record in records]
+
+
+@routes("POST", "/1.0/instances/{name}/snapshots")
+async def post(request: Request) -> Operation:
+    return snapshot.create(request.parts, request.project, request["name"], await request.read(SnapshotPost))
+
+
+def _record(request: Request) -> SnapshotRecord:
+    return request.parts.state.snapshots.get(request.project, request["name"], request["snapshot"])
+
+
+@routes("GET", ONE)
+async def get(request: Request) -> Tagged:
+    record = _record(request)
+    return Tagged(render.snapshot_document(record), _editable(record))
+
+
+async def _set(request: Request) -> Operation:
+    wanted = await request.read(SnapshotPut)
+    record = _record(request)
+    request.match_etag(_editable(record))
+    parts, project, name, kept = request.parts, request.project, record.instance, record.name
+
+    async def work(operation: Operation) -> None:
+        await snapshot.set_expiry(parts, project, name, kept, wanted.expires_at)
+
+    return parts.operations.start(
+        "Updating snapshot", work, project=project, resources=snapshot.resources(project, name, kept)
+    )
+
+
+@routes("PUT", ONE)
+async def put(request: Request) -> Operation:
+    return await _set(request)
+
+
+@routes("PATCH", ONE)
+async def patch(request: Request) -> Operation:
+    return await _set(request)
+
+
+@routes("POST", ONE)
+async def rename(request: Request) -> Operation:
+    wanted = await request.read(SnapshotRename)
+    if wanted.migration:
+        raise Invalid("Migrating snapshots between servers is not available on this server")
+    return snapshot.rename(request.parts, request.project, request["name"], request["snapshot"], wanted.name)
+
+
+@routes("DELETE", ONE)
+async def delete(request: Request) -> Operation:
+    return snapshot.delete(request.parts, request.project, request["name"], request["snapshot"])

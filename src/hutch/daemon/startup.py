@@ -1,0 +1,168 @@
+"""Builds the daemon from its parts, in order, and takes it down again: the list of what hutch consists of."""
+
+import asyncio
+import logging
+import shutil
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from aiohttp import web
+from msgspec.structs import replace
+
+from hutch import __version__, registry
+from hutch.api import routes, wire
+from hutch.daemon import listen
+from hutch.daemon.config import Options
+from hutch.daemon.notify import notify
+from hutch.errors import HutchError
+from hutch.runtime import drivers as runtimes
+from hutch.runtime.console import Consoles
+from hutch.schema.profile import ProfileRecord
+from hutch.schema.project import ProjectRecord
+from hutch.service import images, networks, pools, server
+from hutch.service.instances import boot, power
+from hutch.service.parts import Parts
+from hutch.store.records import State
+from hutch.store.sqlite import SqliteStore
+from hutch.work.events import Events, LogHandler
+from hutch.work.lifetime import Lifetime
+from hutch.work.locks import Locks
+from hutch.work.operations import Operations
+from hutch.work.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+
+async def serve(options: Options, host_mounts: int) -> None:
+    """Run the daemon until SIGTERM, SIGINT or a request to shut down.
+
+    `host_mounts` is the mount namespace from before the daemon took its own: the console keeper lives there.
+    """
+    lifetime = Lifetime()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lifetime.ending.set)
+    async with AsyncExitStack() as stack:
+        parts = await _build(options, host_mounts, lifetime, stack)
+        await _bring_up(parts)
+        await _listen(options, parts, stack)
+        host_booted = await _booted(parts)
+        lifetime.ready.set()
+        notify("READY=1")
+        log.info("hutchd %s is ready in %s", __version__, options.directory)
+        parts.tasks.spawn(boot.autostart(parts, host_booted=host_booted), "autostart")
+        await lifetime.ending.wait()
+        notify("STOPPING=1")
+        log.info("hutchd stops; instances go on")
+
+
+async def _build(options: Options, host_mounts: int, lifetime: Lifetime, stack: AsyncExitStack) -> Parts:
+    directory = options.directory
+    for name in ("images", "instances", "networks", "storage-pools", "database"):
+        (directory / name).mkdir(exist_ok=True, mode=0o711)
+    (directory / "images").chmod(0o700)
+    (directory / "database").chmod(0o700)
+    store = await SqliteStore.open(directory / "database" / "hutch.db")
+    stack.push_async_callback(store.close)
+    state = State(store)
+    await state.load()
+    events, tasks = Events(), Tasks()
+    operations = Operations(events, tasks)
+    handler = LogHandler(events, asyncio.get_running_loop())
+    logging.getLogger().addHandler(handler)
+    stack.callback(logging.getLogger().removeHandler, handler)
+    stack.push_async_callback(tasks.close)
+    stack.push_async_callback(operations.close)
+    consoles = Consoles(directory, host_mounts)
+    await consoles.connect()
+    stack.callback(consoles.stop)
+
+    def ended(project: str, name: str, target: str) -> None:
+        parts.tasks.spawn(power.ended(parts, project, name, target), f"end of instance {name}")
+
+    runtime = registry.load(runtimes, "lxc")(options.identity, ended, lxcfs(options))
+    parts = Parts(
+        directory=directory,
+        state=state,
+        operations=operations,
+        events=events,
+        locks=Locks(),
+        tasks=tasks,
+        runtime=runtime,
+        consoles=consoles,
+        lifetime=lifetime,
+        boot=options.boot,
+    )
+    return parts
+
+
+def lxcfs(options: Options) -> Path | None:
+    """The mount point of lxcfs, when there is one."""
+    for path in [options.lxcfs] if options.lxcfs else [options.directory / "lxcfs", Path("/var/lib/lxcfs")]:
+        if (path / "proc" / "meminfo").exists():
+            return path
+    log.warning("lxcfs is not mounted: guests will see the host's memory, CPUs and uptime in /proc")
+    return None
+
+
+async def _bring_up(parts: Parts) -> None:
+    """Networks and pools first, then what a crash left, then the guests that run already."""
+    await _first_records(parts)
+    if shutil.which("lxc-start") is None:
+        raise HutchError("lxc-start is not installed: install the package lxc (`make setup` does)")
+    for record in parts.state.pools.all():
+        pool = pools.driver_class(record.driver)(
+            record.name, parts.directory / "storage-pools" / record.name, record.config
+        )
+        if await _tried(f"storage pool {record.name}", pool.activate):
+            parts.pools[record.name] = pool
+    for network_record in parts.state.networks.all():
+        network = networks.driver_class(network_record.type)(
+            network_record.name, parts.directory / "networks" / network_record.name, network_record.config
+        )
+        if await _tried(f"network {network_record.name}", network.start):
+            parts.networks[network_record.name] = network
+    await images.reconcile(parts)
+    await boot.reconcile(parts)
+    await boot.adopt(parts)
+
+
+async def _tried(what: str, step: Callable[[], Awaitable[None]]) -> bool:
+    """One thing that cannot be brought up does not keep the others down."""
+    try:
+        await step()
+    except (HutchError, OSError) as error:
+        log.error("%s is not available: %s", what, error)
+        return False
+    return True
+
+
+async def _first_records(parts: Parts) -> None:
+    state = parts.state
+    if state.projects.find("default") is None:
+        features = ("images", "profiles", "networks", "storage.volumes", "storage.buckets")
+        config = {f"features.{name}": "true" for name in features}
+        await state.put(ProjectRecord(name="default", description="Default project", config=config))
+    if state.profiles.find("default", "default") is None:
+        await state.put(ProfileRecord(name="default", description="Default profile"))
+
+
+async def _booted(parts: Parts) -> bool:
+    """Whether the host has booted since a daemon last started here."""
+    record = server.settings(parts)
+    if record.boot == parts.boot:
+        return False
+    await parts.state.put(replace(record, boot=parts.boot))
+    return True
+
+
+async def _listen(options: Options, parts: Parts, stack: AsyncExitStack) -> None:
+    stack.callback(parts.events.close)
+    app = wire.application(parts, listen.caller, [module.routes for module in registry.modules(routes)])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=3)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    listener = listen.unix_socket(options.directory / "unix.socket", options.group)
+    await web.SockSite(runner, listener).start()

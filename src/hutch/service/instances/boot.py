@@ -1,0 +1,133 @@
+"""Instances over the life of the daemon: found again at its start, started with the host, stopped with it."""
+
+import asyncio
+import logging
+from itertools import groupby
+
+from msgspec.structs import replace
+
+from hutch.errors import HutchError
+from hutch.schema.instance import InstanceRecord
+from hutch.schema.keys import instance as keys
+from hutch.service.instances import expand, power, rename, volume
+from hutch.service.parts import Parts
+from hutch.storage.base import Volume
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 12
+
+
+async def reconcile(parts: Parts) -> None:
+    """Finish or take back what a crash cut short: volumes half made, half renamed, half removed."""
+    for doomed in parts.state.doomed.all():
+        pool = parts.pools.get(doomed.pool)
+        if pool is None:
+            continue
+        if doomed.renamed_from and doomed.snapshot:
+            half = Volume(doomed.type, doomed.project, doomed.name, doomed.snapshot)
+            if await pool.has(half):
+                await pool.rename(half, doomed.renamed_from)
+            await parts.state.delete(doomed)
+        elif doomed.renamed_from:
+            await rename.back(parts, pool, doomed.project, doomed.name, doomed.renamed_from)
+            await parts.state.delete(doomed)
+        else:
+            log.warning("removing the unfinished volume %s of pool %s", doomed.name, doomed.pool)
+            await volume.remove(parts, pool, doomed)
+
+
+async def adopt(parts: Parts) -> None:
+    """Find every guest that runs already, and clear up after those that ended while no daemon ran."""
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(record: InstanceRecord) -> None:
+        async with turn:
+            await _adopt(parts, record)
+
+    await asyncio.gather(*(one(record) for record in parts.state.instances.all()))
+
+
+async def _adopt(parts: Parts, record: InstanceRecord) -> None:
+    directory = parts.instance_directory(record.project, record.name)
+    if record.config.get("volatile.last_state.power") != "RUNNING":
+        return
+    found = await parts.runtime.adopt(record.project, record.name, directory)
+    try:
+        parts.live[record.project, record.name] = power.live_devices(parts, record)
+    except HutchError as error:
+        log.warning("instance %s: its devices cannot be managed: %s", record.name, error)
+        parts.live[record.project, record.name] = []
+    if isinstance(found, str):
+        parts.tasks.spawn(power.ended(parts, record.project, record.name, found), f"end of instance {record.name}")
+    elif found is None:
+        log.info("instance %s went down with the host", record.name)
+        await power.cleared(parts, record.project, record.name, power="RUNNING")
+
+
+def wants_start(parts: Parts, record: InstanceRecord, *, host_booted: bool) -> bool:
+    """Whether the instance is started now: boot.autostart when the host has booted, else its last power state."""
+    config = expand.of(parts.state, record)[0]
+    was_running = config.get("volatile.last_state.power") == "RUNNING"
+    automatic = config.get("boot.autostart", "")
+    if host_booted and automatic:
+        return keys.flag(config, "boot.autostart")
+    return was_running
+
+
+async def autostart(parts: Parts, *, host_booted: bool) -> None:
+    """Start what should run, by falling boot.autostart.priority, with each one's delay after it."""
+    wanted = [
+        record
+        for record in parts.state.instances.all()
+        if parts.runtime.running(record.project, record.name) is None
+        and wants_start(parts, record, host_booted=host_booted)
+    ]
+    for record in sorted(wanted, key=lambda each: (-_number(parts, each, "boot.autostart.priority"), each.name)):
+        try:
+            await power.start(parts, record.project, record.name)
+        except HutchError as error:
+            log.error("instance %s was not started: %s", record.name, error)
+            await _stopped(parts, record)
+            continue
+        if delay := _number(parts, record, "boot.autostart.delay"):
+            await asyncio.sleep(delay)
+
+
+async def _stopped(parts: Parts, record: InstanceRecord) -> None:
+    current = parts.state.instances.find(record.project, record.name)
+    if current is not None:
+        await parts.state.put(replace(current, config=current.config | {"volatile.last_state.power": "STOPPED"}))
+
+
+async def shutdown(parts: Parts) -> None:
+    """Stop every guest cleanly, by falling boot.stop.priority, each within its boot.host_shutdown_timeout, then by force.
+
+    The last power state stays RUNNING, so that the next start of the daemon brings them back.
+    """
+    running = [
+        record
+        for record in parts.state.instances.all()
+        if parts.runtime.running(record.project, record.name) is not None
+    ]
+
+    def priority(record: InstanceRecord) -> int:
+        return -_number(parts, record, "boot.stop.priority")
+
+    for _, group in groupby(sorted(running, key=priority), priority):
+        await asyncio.gather(*(_shut_down(parts, record) for record in group))
+
+
+async def _shut_down(parts: Parts, record: InstanceRecord) -> None:
+    project, name = record.project, record.name
+    async with parts.locks.hold(power.lock(project, name)):
+        if parts.runtime.running(project, name) is None:
+            return
+        await parts.runtime.shutdown(project, name)
+        if not await parts.runtime.wait(project, name, _number(parts, record, "boot.host_shutdown_timeout")):
+            await parts.runtime.kill(project, name)
+        await power.cleared(parts, project, name, power="RUNNING")
+
+
+def _number(parts: Parts, record: InstanceRecord, key: str) -> int:
+    return keys.number(expand.of(parts.state, record)[0], key)

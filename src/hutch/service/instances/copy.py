@@ -1,0 +1,106 @@
+"""Copy an instance, or one of its snapshots, into a new instance on this host."""
+
+from msgspec.structs import replace
+
+from hutch.errors import Invalid, NotFound
+from hutch.schema.base import ZERO_TIME, Config, now, strings
+from hutch.schema.instance import InstancePost, InstanceRecord, SnapshotRecord
+from hutch.service.instances import make, power, render, rules, snapshot, volume
+from hutch.service.parts import Parts
+from hutch.work.operations import Operation
+
+_OWN = ("volatile.uuid", "volatile.last_state.", "volatile.apply_template")
+"""Volatile keys that a copy does not take over; nor does it those of nics, which name links and addresses."""
+
+
+def start(parts: Parts, project: str, name: str, wanted: InstancePost) -> Operation:
+    """`source.source` is NAME or NAME/SNAPSHOT in `source.project` (the new instance's own when empty)."""
+    if wanted.source.refresh:
+        raise Invalid("Refreshing an existing instance is not available on this server")
+    origin_project = wanted.source.project or project
+    origin, _, origin_snapshot = wanted.source.source.partition("/")
+    source = _source(parts, origin_project, origin, origin_snapshot)
+    record = _record(parts, project, name, wanted, source)
+    rules.check_settings(parts, project, name, record.profiles, record.config, record.devices)
+    only = wanted.source.instance_only or wanted.source.container_only or bool(origin_snapshot)
+
+    async def work(operation: Operation) -> None:
+        locks = {power.lock(project, name), power.lock(origin_project, origin)}
+        async with parts.locks.hold(*locks):
+            rules.check_free(parts, project, name)
+            await _now_held(parts, record, _source(parts, origin_project, origin, origin_snapshot), only=only)
+        if wanted.start:
+            await power.start(parts, project, name)
+
+    resources = render.resources(project, name)
+    return parts.operations.start("Creating instance", work, project=project, resources=resources)
+
+
+def _source(parts: Parts, project: str, name: str, snapshot: str) -> InstanceRecord | SnapshotRecord:
+    if not name:
+        raise Invalid("The copy needs the name of a source instance")
+    record = parts.state.instances.find(project, name)
+    if record is None:
+        raise NotFound(f"Instance {name!r} not found")
+    return parts.state.snapshots.get(project, name, snapshot) if snapshot else record
+
+
+def _record(
+    parts: Parts, project: str, name: str, wanted: InstancePost, source: InstanceRecord | SnapshotRecord
+) -> InstanceRecord:
+    nics = {f"volatile.{device}." for device in source.devices} | {
+        f"volatile.{key.split('.')[1]}."
+        for key in source.config
+        if key.startswith("volatile.") and key.endswith(".hwaddr")
+    }
+    kept: Config = {
+        key: value
+        for key, value in source.config.items()
+        if not key.startswith(_OWN) and not key.startswith(tuple(nics))
+    }
+    config = kept | strings(wanted.config) | make.fresh_volatile() | {"volatile.apply_template": "copy"}
+    devices = source.devices | {device: strings(each) for device, each in (wanted.devices or {}).items()}
+    return InstanceRecord(
+        name=name,
+        project=project,
+        architecture=source.architecture,
+        description=wanted.description or source.description,
+        ephemeral=source.ephemeral if wanted.ephemeral is None else wanted.ephemeral,
+        profiles=source.profiles if wanted.profiles is None else wanted.profiles,
+        config={key: value for key, value in config.items() if value != ""},
+        devices=devices,
+        created_at=now(),
+        last_used_at=ZERO_TIME,
+    )
+
+
+async def _now_held(
+    parts: Parts, record: InstanceRecord, source: InstanceRecord | SnapshotRecord, *, only: bool
+) -> None:
+    devices = rules.check_settings(parts, record.project, record.name, record.profiles, record.config, record.devices)[
+        1
+    ]
+    pool = volume.pool(parts, devices)
+    if isinstance(source, SnapshotRecord):
+        origin = parts.state.instances.get(source.project, source.instance)
+        history: list[SnapshotRecord] = []
+    else:
+        origin = source
+        history = [] if only else parts.state.snapshots.all(source.project, source.name)
+    if volume.pool_of(parts, origin).name != pool.name:
+        raise Invalid(f"Copying between storage pools is not available on this server: use the pool of {origin.name!r}")
+    async with volume.making(parts, pool, volume.of(record)) as doomed:
+        names = [each.name for each in history]
+        target = volume.of(record)
+
+        async def take() -> None:
+            await pool.copy(volume.of(source), target, snapshots=names)
+
+        if isinstance(source, SnapshotRecord):
+            await take()
+        else:
+            await snapshot.quietly(parts, source, take)
+        copies = [replace(each, instance=record.name, project=record.project) for each in history]
+        await make.inherit(parts, origin, record)
+        await make.commit(parts, record, doomed, *copies)
+    parts.events.lifecycle("instance-created", render.url(record.project, record.name), record.project)

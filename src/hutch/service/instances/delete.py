@@ -1,0 +1,53 @@
+"""Delete an instance, its snapshots and all that was made for it."""
+
+import asyncio
+
+from hutch.device import load
+from hutch.errors import Conflict, Forbidden
+from hutch.kernel import mount, tree
+from hutch.schema.instance import InstanceRecord
+from hutch.schema.keys import instance as keys
+from hutch.service.instances import expand, render, volume
+from hutch.service.parts import Parts
+from hutch.work.operations import Operation
+
+
+def delete(parts: Parts, project: str, name: str) -> Operation:
+    _check(parts, parts.state.instances.get(project, name))
+
+    async def work(operation: Operation) -> None:
+        async with parts.locks.hold(f"instance/{project}/{name}"):
+            record = parts.state.instances.get(project, name)
+            _check(parts, record)
+            await now_held(parts, record)
+
+    return parts.operations.start("Deleting instance", work, project=project, resources=render.resources(project, name))
+
+
+def _check(parts: Parts, record: InstanceRecord) -> None:
+    if parts.runtime.running(record.project, record.name) is not None:
+        raise Conflict("The instance is currently running, stop it first or pass --force")
+    if keys.flag(expand.of(parts.state, record)[0], "security.protection.delete"):
+        raise Forbidden("Instance is protected: unset security.protection.delete to delete it")
+
+
+async def now_held(parts: Parts, record: InstanceRecord) -> None:
+    """Delete a stopped instance whose lock is held. From the first commit on it is gone; start-up finishes the rest."""
+    project, name = record.project, record.name
+    config, devices = expand.of(parts.state, record)
+    pool = volume.pool(parts, devices)
+    snapshots = parts.state.snapshots.all(project, name)
+    context = load.context(parts.directory, project, name, config, parts.networks, parts.pools)
+    for device, settings in devices.items():
+        await load.device(device, settings, context).forget()
+    gone = [volume.doomed(pool, volume.of(each)) for each in snapshots] + [volume.doomed(pool, volume.of(record))]
+    async with parts.state.change() as transaction:
+        transaction.delete(record, *snapshots)
+        transaction.put(*gone)
+    for each in gone:
+        await volume.remove(parts, pool, each)
+    directory = parts.instance_directory(project, name)
+    await asyncio.to_thread(mount.detach, directory / "rootfs")
+    await tree.remove(directory)
+    parts.rendered.pop((project, name), None)
+    parts.events.lifecycle("instance-deleted", render.url(project, name), project)

@@ -1,0 +1,56 @@
+"""What an instance must be like before anything is made of it."""
+
+import re
+
+from hutch.device import load
+from hutch.errors import AlreadyExists, Invalid
+from hutch.schema.base import Config, Devices
+from hutch.schema.keys import instance as keys
+from hutch.service.instances import expand, volume
+from hutch.service.parts import Parts
+
+ARCHITECTURES = ("x86_64", "aarch64", "i686", "armv7l", "riscv64", "ppc64le", "s390x")
+
+
+def check_name(name: str, what: str = "instance") -> None:
+    """A DNS label that begins with a letter: 1 to 63 letters, digits and inner hyphens."""
+    if not name:
+        raise Invalid(f"Invalid {what} name: it is empty")
+    if len(name) > 63:
+        raise Invalid(f"Invalid {what} name {name!r}: it is longer than 63 characters")
+    if not re.fullmatch(r"[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?", name):
+        raise Invalid(
+            f"Invalid {what} name {name!r}: only letters, digits and hyphens are allowed, "
+            "beginning with a letter and not ending with a hyphen"
+        )
+
+
+def check_snapshot_name(name: str) -> None:
+    if not name or "/" in name or name.startswith(".") or any(ord(letter) < 33 or letter in '\\"' for letter in name):
+        raise Invalid(f"Invalid snapshot name {name!r}: slashes, spaces and a leading dot are not allowed")
+    if len(name) > 255 - 64:
+        raise Invalid(f"Invalid snapshot name {name!r}: it is too long")
+
+
+def check_free(parts: Parts, project: str, name: str) -> None:
+    if parts.state.instances.find(project, name) is not None:
+        raise AlreadyExists(f"Instance {name!r} already exists")
+
+
+def check_settings(
+    parts: Parts, project: str, name: str, profiles: list[str], config: Config, devices: Devices
+) -> tuple[Config, Devices]:
+    """The expanded config and devices, once every key, value, profile, pool and network in them is known to be right."""
+    what = f"instance {name!r}"
+    keys.check(what, config)
+    whole_config, whole_devices = expand.expanded(parts.state, project, profiles, config, devices)
+    check_devices(parts, project, name, whole_config, whole_devices)
+    volume.pool(parts, whole_devices)
+    return whole_config, whole_devices
+
+
+def check_devices(parts: Parts, project: str, name: str, config: Config, devices: Devices) -> None:
+    """Each device has a known type, valid keys, and what it refers to exists."""
+    context = load.context(parts.directory, project, name, config, parts.networks, parts.pools)
+    for device, settings in devices.items():
+        load.device(device, settings, context).check()

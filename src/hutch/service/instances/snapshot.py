@@ -1,0 +1,176 @@
+"""Snapshots of instances: create, restore, rename, change, delete."""
+
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from hutch.errors import AlreadyExists, Conflict, Invalid
+from hutch.schema.base import ZERO_TIME, now
+from hutch.schema.instance import InstanceRecord, SnapshotPost, SnapshotRecord
+from hutch.service.instances import expand, power, render, rules, volume
+from hutch.service.parts import Parts
+from hutch.work.operations import Operation
+
+
+def url(project: str, name: str, snapshot: str) -> str:
+    path, _, query = render.url(project, name).partition("?")
+    return f"{path}/snapshots/{snapshot}" + (f"?{query}" if query else "")
+
+
+def resources(project: str, name: str, snapshot: str) -> dict[str, list[str]]:
+    found = render.resources(project, name)
+    return found | {"instances_snapshots": [url(project, name, snapshot)]}
+
+
+def create(parts: Parts, project: str, name: str, wanted: SnapshotPost) -> Operation:
+    """`snapN` is the name when none is given."""
+    parts.state.instances.get(project, name)
+    if wanted.stateful:
+        raise Invalid("Stateful snapshots are not available on this server")
+    snapshot = wanted.name or _next_name(parts, project, name)
+    rules.check_snapshot_name(snapshot)
+
+    async def work(operation: Operation) -> None:
+        async with parts.locks.hold(power.lock(project, name)):
+            await now_held(parts, parts.state.instances.get(project, name), snapshot, wanted.expires_at)
+
+    return parts.operations.start(
+        "Snapshotting instance", work, project=project, resources=resources(project, name, snapshot)
+    )
+
+
+def _next_name(parts: Parts, project: str, name: str) -> str:
+    numbers = [
+        int(match[1])
+        for each in parts.state.snapshots.all(project, name)
+        if (match := re.fullmatch(r"snap(\d+)", each.name))
+    ]
+    return f"snap{max(numbers, default=-1) + 1}"
+
+
+async def now_held(parts: Parts, record: InstanceRecord, snapshot: str, expires_at: datetime | None) -> None:
+    project, name = record.project, record.name
+    if parts.state.snapshots.find(project, name, snapshot) is not None:
+        raise AlreadyExists(f"Snapshot {snapshot!r} of instance {name!r} already exists")
+    config, devices = expand.of(parts.state, record)
+    pool = volume.pool(parts, devices)
+    made = SnapshotRecord(
+        name=snapshot,
+        instance=name,
+        project=project,
+        architecture=record.architecture,
+        description=record.description,
+        ephemeral=record.ephemeral,
+        profiles=record.profiles,
+        config=record.config,
+        devices=record.devices,
+        expanded_config=config,
+        expanded_devices=devices,
+        created_at=now(),
+        last_used_at=record.last_used_at,
+        expires_at=expires_at or ZERO_TIME,
+    )
+    async with volume.making(parts, pool, volume.of(made)) as doomed:
+        await quietly(parts, record, lambda: pool.snapshot(volume.of(record), snapshot))
+        async with parts.state.change() as transaction:
+            transaction.put(made)
+            transaction.delete(doomed)
+    parts.events.lifecycle("instance-snapshot-created", url(project, name, snapshot), project)
+
+
+async def quietly(parts: Parts, record: InstanceRecord, take: Callable[[], Awaitable[None]]) -> None:
+    """Call `take` while the guest's processes stand still, so that what it takes is of one moment."""
+    project, name = record.project, record.name
+    running = parts.runtime.running(project, name)
+    if running is None or running.frozen:
+        await take()
+        return
+    await parts.runtime.freeze(project, name)
+    try:
+        await take()
+    finally:
+        await parts.runtime.unfreeze(project, name)
+
+
+async def restore(parts: Parts, project: str, name: str, snapshot: str) -> None:
+    """Go back to a snapshot: the disk, the config, the devices and the profiles. A running guest is restarted."""
+    async with parts.locks.hold(power.lock(project, name)):
+        record = parts.state.instances.get(project, name)
+        kept = parts.state.snapshots.get(project, name, snapshot)
+        pool = volume.pool_of(parts, record)
+        was_running = parts.runtime.running(project, name) is not None
+        if was_running:
+            await parts.runtime.kill(project, name)
+            await power.cleared(parts, project, name)
+            record = parts.state.instances.get(project, name)
+        await pool.restore(volume.of(record), snapshot)
+        volatile = {key: value for key, value in record.config.items() if key.startswith("volatile.")}
+        config = {key: value for key, value in kept.config.items() if not key.startswith("volatile.")}
+        profiles = [each for each in kept.profiles if parts.state.profiles.find(project, each)]
+        restored = replace(
+            record,
+            architecture=kept.architecture,
+            description=kept.description,
+            ephemeral=kept.ephemeral,
+            profiles=profiles,
+            config=config | volatile,
+            devices=kept.devices,
+        )
+        await parts.state.put(restored)
+        if was_running:
+            await power.boot(parts, parts.state.instances.get(project, name))
+        parts.events.lifecycle("instance-restored", render.url(project, name), project, {"snapshot": snapshot})
+
+
+def delete(parts: Parts, project: str, name: str, snapshot: str) -> Operation:
+    parts.state.snapshots.get(project, name, snapshot)
+
+    async def work(operation: Operation) -> None:
+        async with parts.locks.hold(power.lock(project, name)):
+            record = parts.state.snapshots.get(project, name, snapshot)
+            pool = volume.pool_of(parts, parts.state.instances.get(project, name))
+            doomed = volume.doomed(pool, volume.of(record))
+            async with parts.state.change() as transaction:
+                transaction.delete(record)
+                transaction.put(doomed)
+            await volume.remove(parts, pool, doomed)
+            parts.events.lifecycle("instance-snapshot-deleted", url(project, name, snapshot), project)
+
+    return parts.operations.start(
+        "Deleting snapshot", work, project=project, resources=resources(project, name, snapshot)
+    )
+
+
+def rename(parts: Parts, project: str, name: str, snapshot: str, new: str) -> Operation:
+    parts.state.snapshots.get(project, name, snapshot)
+    rules.check_snapshot_name(new)
+
+    async def work(operation: Operation) -> None:
+        async with parts.locks.hold(power.lock(project, name)):
+            record = parts.state.snapshots.get(project, name, snapshot)
+            if parts.state.snapshots.find(project, name, new) is not None:
+                raise Conflict(f"Snapshot {new!r} of instance {name!r} already exists")
+            pool = volume.pool_of(parts, parts.state.instances.get(project, name))
+            renamed = replace(record, name=new)
+            begun = volume.doomed(pool, volume.of(renamed), renamed_from=snapshot)
+            await parts.state.put(begun)
+            await pool.rename(volume.of(record), new)
+            async with parts.state.change() as transaction:
+                transaction.delete(record, begun)
+                transaction.put(renamed)
+            parts.events.lifecycle(
+                "instance-snapshot-renamed", url(project, name, new), project, {"old_name": snapshot}
+            )
+
+    return parts.operations.start(
+        "Renaming snapshot", work, project=project, resources=resources(project, name, snapshot)
+    )
+
+
+async def set_expiry(parts: Parts, project: str, name: str, snapshot: str, expires_at: datetime | None) -> None:
+    async with parts.locks.hold(power.lock(project, name)):
+        record = parts.state.snapshots.get(project, name, snapshot)
+        await parts.state.put(replace(record, expires_at=expires_at or ZERO_TIME))
+        parts.events.lifecycle("instance-snapshot-updated", url(project, name, snapshot), project)

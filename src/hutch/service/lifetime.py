@@ -1,0 +1,15 @@
+"""The daemon's own life, as its owner steers it: ready, and shut down with or without the instances."""
+
+import logging
+
+from hutch.service.instances import boot
+from hutch.service.parts import Parts
+
+log = logging.getLogger(__name__)
+
+
+async def shut_down(parts: Parts) -> None:
+    """Stop every instance cleanly, then the daemon. At its next start they come back."""
+    log.info("shutting down the instances")
+    await boot.shutdown(parts)
+    parts.lifetime.ending.set()

@@ -1,0 +1,176 @@
+"""Managed networks: create, change, rename, delete, and what is known of them."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from msgspec.structs import replace
+
+from hutch import registry
+from hutch.errors import AlreadyExists, Invalid, NotFound
+from hutch.kernel.run import run
+from hutch.network import drivers
+from hutch.network.base import NetworkDriver
+from hutch.schema.base import strings
+from hutch.schema.network import NetworkPut, NetworkRecord
+from hutch.service import profiles
+from hutch.service.instances import expand, render
+from hutch.service.parts import Parts
+
+
+def url(project: str, name: str) -> str:
+    path = f"/1.0/networks/{quote(name, safe='')}"
+    return path if project == "default" else f"{path}?project={quote(project, safe='')}"
+
+
+def _uses(name: str, devices: dict[str, dict[str, str]]) -> bool:
+    return any(
+        each.get("type") == "nic" and name in (each.get("network"), each.get("parent")) for each in devices.values()
+    )
+
+
+def used_by(parts: Parts, name: str) -> list[str]:
+    found = [
+        render.url(each.project, each.name)
+        for each in parts.state.instances.all()
+        if _uses(name, expand.of(parts.state, each)[1])
+    ]
+    return found + [
+        profiles.url(each.project, each.name) for each in parts.state.profiles.all() if _uses(name, each.devices)
+    ]
+
+
+def document(parts: Parts, record: NetworkRecord) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "description": record.description,
+        "type": record.type,
+        "config": record.config,
+        "managed": True,
+        "status": "Created" if record.name in parts.networks else "Unavailable",
+        "locations": ["none"],
+        "used_by": used_by(parts, record.name),
+        "project": record.project,
+    }
+
+
+async def unmanaged() -> dict[str, dict[str, Any]]:
+    """The host's own interfaces, which clients list beside the managed ones."""
+    links = json.loads(await run(["ip", "-j", "-d", "link", "show"]))
+    return {link["ifname"]: _unmanaged(link) for link in links}
+
+
+def _unmanaged(link: dict[str, Any]) -> dict[str, Any]:
+    kind = link.get("linkinfo", {}).get("info_kind", "")
+    return {
+        "name": link["ifname"],
+        "description": "",
+        "type": {"bridge": "bridge", "bond": "bond", "vlan": "vlan"}.get(
+            kind, "loopback" if link["link_type"] == "loopback" else "physical" if not kind else "unknown"
+        ),
+        "config": {},
+        "managed": False,
+        "status": "",
+        "locations": None,
+        "used_by": [],
+        "project": "default",
+    }
+
+
+def editable(record: NetworkRecord) -> dict[str, Any]:
+    return {"description": record.description, "config": record.config}
+
+
+def driver_class(kind: str) -> type[NetworkDriver]:
+    if kind not in registry.names(drivers):
+        raise Invalid(f"Network type {kind!r} is not known: {', '.join(registry.names(drivers))} are")
+    found: type[NetworkDriver] = registry.load(drivers, kind)
+    return found
+
+
+async def create(parts: Parts, project: str, wanted: NetworkPut) -> NetworkRecord:
+    """Make a network; it is recorded first, so that a crash leaves something that the next start completes or the user deletes."""
+    kind = wanted.type or "bridge"
+    driver = driver_class(kind)
+    async with parts.locks.hold(f"network/{wanted.name}", "networks"):
+        if parts.state.networks.find(project, wanted.name) is not None:
+            raise AlreadyExists("The network already exists")
+        config = await driver.check(wanted.name, strings(wanted.config))
+        if wanted.name in await unmanaged():
+            raise AlreadyExists(f"An interface {wanted.name!r} already exists on this host: choose another name")
+        record = NetworkRecord(
+            name=wanted.name, project=project, type=kind, description=wanted.description or "", config=config
+        )
+        network = driver(wanted.name, parts.directory / "networks" / wanted.name, config)
+        await parts.state.put(record)
+        try:
+            await network.start()
+        except BaseException:
+            await asyncio.shield(_take_back(parts, record, network))
+            raise
+        parts.networks[record.name] = network
+    parts.events.lifecycle("network-created", url(project, record.name), project)
+    return record
+
+
+async def _take_back(parts: Parts, record: NetworkRecord, network: NetworkDriver) -> None:
+    await network.stop()
+    await parts.state.delete(record)
+
+
+def running(parts: Parts, name: str) -> NetworkDriver:
+    if (network := parts.networks.get(name)) is None:
+        raise NotFound(f"Network {name!r} not found")
+    return network
+
+
+async def put(
+    parts: Parts, project: str, name: str, wanted: NetworkPut, check: Callable[[NetworkRecord], None], *, merge: bool
+) -> None:
+    async with parts.locks.hold(f"network/{name}", "networks"):
+        record = parts.state.networks.get(project, name)
+        check(record)
+        config = strings(wanted.config)
+        if merge:
+            config = record.config | config
+        config = {key: value for key, value in config.items() if value != ""}
+        config = await driver_class(record.type).check(name, config)
+        network = running(parts, name)
+        await network.update(config)
+        description = record.description if wanted.description is None and merge else wanted.description or ""
+        await parts.state.put(replace(record, config=config, description=description))
+    parts.events.lifecycle("network-updated", url(project, name), project)
+
+
+async def rename(parts: Parts, project: str, name: str, new: str) -> None:
+    async with parts.locks.hold(f"network/{name}", f"network/{new}", "networks"):
+        record = parts.state.networks.get(project, name)
+        if parts.state.networks.find(project, new) is not None:
+            raise AlreadyExists(f"Network {new!r} already exists")
+        if using := used_by(parts, name):
+            raise Invalid(f"Network is currently in use by {', '.join(using)}")
+        config = await driver_class(record.type).check(new, record.config)
+        await running(parts, name).stop()
+        del parts.networks[name]
+        renamed = replace(record, name=new, config=config)
+        async with parts.state.change() as transaction:
+            transaction.delete(record)
+            transaction.put(renamed)
+        network = driver_class(record.type)(new, parts.directory / "networks" / new, config)
+        await network.start()
+        parts.networks[new] = network
+    parts.events.lifecycle("network-renamed", url(project, new), project, {"old_name": name})
+
+
+async def delete(parts: Parts, project: str, name: str) -> None:
+    async with parts.locks.hold(f"network/{name}", "networks"):
+        record = parts.state.networks.get(project, name)
+        if using := used_by(parts, name):
+            raise Invalid(f"The network is currently in use by {', '.join(using)}")
+        if (network := parts.networks.get(name)) is not None:
+            await network.stop()
+            del parts.networks[name]
+        await parts.state.delete(record)
+    parts.events.lifecycle("network-deleted", url(project, name), project)
