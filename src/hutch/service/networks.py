@@ -1,7 +1,6 @@
 """Managed networks: create, change, rename, delete, and what is known of them."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -10,10 +9,9 @@ from msgspec.structs import replace
 
 from hutch import registry
 from hutch.errors import AlreadyExists, Invalid, NotFound
-from hutch.kernel.run import run
-from hutch.network import drivers
+from hutch.network import drivers, interfaces
 from hutch.network.base import NetworkDriver
-from hutch.schema.base import strings
+from hutch.schema.base import Config, strings
 from hutch.schema.network import NetworkPut, NetworkRecord
 from hutch.service import profiles
 from hutch.service.instances import expand, render
@@ -58,18 +56,14 @@ def document(parts: Parts, record: NetworkRecord) -> dict[str, Any]:
 
 async def unmanaged() -> dict[str, dict[str, Any]]:
     """The host's own interfaces, which clients list beside the managed ones."""
-    links = json.loads(await run(["ip", "-j", "-d", "link", "show"]))
-    return {link["ifname"]: _unmanaged(link) for link in links}
+    return {name: _unmanaged(name, kind) for name, kind in (await interfaces.present()).items()}
 
 
-def _unmanaged(link: dict[str, Any]) -> dict[str, Any]:
-    kind = link.get("linkinfo", {}).get("info_kind", "")
+def _unmanaged(name: str, kind: str) -> dict[str, Any]:
     return {
-        "name": link["ifname"],
+        "name": name,
         "description": "",
-        "type": {"bridge": "bridge", "bond": "bond", "vlan": "vlan"}.get(
-            kind, "loopback" if link["link_type"] == "loopback" else "physical" if not kind else "unknown"
-        ),
+        "type": kind,
         "config": {},
         "managed": False,
         "status": "",
@@ -97,7 +91,7 @@ async def create(parts: Parts, project: str, wanted: NetworkPut) -> NetworkRecor
     async with parts.locks.hold(f"network/{wanted.name}", "networks"):
         if parts.state.networks.find(project, wanted.name) is not None:
             raise AlreadyExists("The network already exists")
-        config = await driver.check(wanted.name, strings(wanted.config))
+        config = await driver.check(wanted.name, strings(wanted.config), others=_others(parts, wanted.name))
         if wanted.name in await unmanaged():
             raise AlreadyExists(f"An interface {wanted.name!r} already exists on this host: choose another name")
         record = NetworkRecord(
@@ -116,8 +110,13 @@ async def create(parts: Parts, project: str, wanted: NetworkPut) -> NetworkRecor
 
 
 async def _take_back(parts: Parts, record: NetworkRecord, network: NetworkDriver) -> None:
-    await network.stop()
+    await network.delete()
     await parts.state.delete(record)
+
+
+def _others(parts: Parts, name: str) -> list[Config]:
+    """The settings of every network but this one, for its subnets must not overlap with theirs."""
+    return [record.config for record in parts.state.networks.all() if record.name != name]
 
 
 def running(parts: Parts, name: str) -> NetworkDriver:
@@ -136,7 +135,7 @@ async def put(
         if merge:
             config = record.config | config
         config = {key: value for key, value in config.items() if value != ""}
-        config = await driver_class(record.type).check(name, config)
+        config = await driver_class(record.type).check(name, config, old=record.config, others=_others(parts, name))
         network = running(parts, name)
         await network.update(config)
         description = record.description if wanted.description is None and merge else wanted.description or ""
@@ -151,8 +150,12 @@ async def rename(parts: Parts, project: str, name: str, new: str) -> None:
             raise AlreadyExists(f"Network {new!r} already exists")
         if using := used_by(parts, name):
             raise Invalid(f"Network is currently in use by {', '.join(using)}")
-        config = await driver_class(record.type).check(new, record.config)
-        await running(parts, name).stop()
+        if new in await unmanaged():
+            raise AlreadyExists(f"An interface {new!r} already exists on this host: choose another name")
+        config = await driver_class(record.type).check(
+            new, record.config, old=record.config, others=_others(parts, name)
+        )
+        await running(parts, name).delete()
         del parts.networks[name]
         renamed = replace(record, name=new, config=config)
         async with parts.state.change() as transaction:
@@ -170,7 +173,7 @@ async def delete(parts: Parts, project: str, name: str) -> None:
         if using := used_by(parts, name):
             raise Invalid(f"The network is currently in use by {', '.join(using)}")
         if (network := parts.networks.get(name)) is not None:
-            await network.stop()
+            await network.delete()
             del parts.networks[name]
         await parts.state.delete(record)
     parts.events.lifecycle("network-deleted", url(project, name), project)
