@@ -55,6 +55,8 @@ async def serve(options: Options, host_mounts: int) -> None:
         parts.tasks.spawn(boot.autostart(parts, host_booted=host_booted), "autostart")
         await lifetime.ending.wait()
         notify("STOPPING=1")
+        for network in parts.networks.values():
+            await network.detach()
         log.info("hutchd stops; instances go on")
 
 
@@ -119,9 +121,7 @@ async def _bring_up(parts: Parts) -> None:
         if await _tried(f"storage pool {record.name}", pool.activate):
             parts.pools[record.name] = pool
     for network_record in parts.state.networks.all():
-        network = networks.driver_class(network_record.type)(
-            network_record.name, parts.directory / "networks" / network_record.name, network_record.config
-        )
+        network = networks.driver_of(parts, network_record)
         if await _tried(f"network {network_record.name}", network.start):
             parts.networks[network_record.name] = network
     await images.reconcile(parts)

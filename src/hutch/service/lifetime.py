@@ -9,7 +9,9 @@ log = logging.getLogger(__name__)
 
 
 async def shut_down(parts: Parts) -> None:
-    """Stop every instance cleanly, then the daemon. At its next start they come back."""
+    """Stop every instance cleanly, then the networks and the daemon. At its next start they come back."""
     log.info("shutting down the instances")
     await boot.shutdown(parts)
+    for network in parts.networks.values():
+        await network.stop()
     parts.lifetime.ending.set()

@@ -84,6 +84,18 @@ def driver_class(kind: str) -> type[NetworkDriver]:
     return found
 
 
+def driver_of(parts: Parts, record: NetworkRecord) -> NetworkDriver:
+    """A driver for a network that is recorded; not started."""
+    return driver_class(record.type)(record.name, parts.directory / "networks" / record.name, record.config)
+
+
+async def state(parts: Parts, project: str, name: str) -> dict[str, Any]:
+    """What the kernel says of a network, or of an interface of the host that is not managed."""
+    if parts.state.networks.find(project, name) is None:
+        return await interfaces.state(name)
+    return await running(parts, name).state()
+
+
 async def create(parts: Parts, project: str, wanted: NetworkPut) -> NetworkRecord:
     """Make a network; it is recorded first, so that a crash leaves something that the next start completes or the user deletes."""
     kind = wanted.type or "bridge"
@@ -97,7 +109,7 @@ async def create(parts: Parts, project: str, wanted: NetworkPut) -> NetworkRecor
         record = NetworkRecord(
             name=wanted.name, project=project, type=kind, description=wanted.description or "", config=config
         )
-        network = driver(wanted.name, parts.directory / "networks" / wanted.name, config)
+        network = driver_of(parts, record)
         await parts.state.put(record)
         try:
             await network.start()
@@ -161,7 +173,7 @@ async def rename(parts: Parts, project: str, name: str, new: str) -> None:
         async with parts.state.change() as transaction:
             transaction.delete(record)
             transaction.put(renamed)
-        network = driver_class(record.type)(new, parts.directory / "networks" / new, config)
+        network = driver_of(parts, renamed)
         await network.start()
         parts.networks[new] = network
     parts.events.lifecycle("network-renamed", url(project, new), project, {"old_name": name})
@@ -172,8 +184,8 @@ async def delete(parts: Parts, project: str, name: str) -> None:
         record = parts.state.networks.get(project, name)
         if using := used_by(parts, name):
             raise Invalid(f"The network is currently in use by {', '.join(using)}")
-        if (network := parts.networks.get(name)) is not None:
-            await network.delete()
-            del parts.networks[name]
+        network = parts.networks.get(name) or driver_of(parts, record)
+        await network.delete()
+        parts.networks.pop(name, None)
         await parts.state.delete(record)
     parts.events.lifecycle("network-deleted", url(project, name), project)

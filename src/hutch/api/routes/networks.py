@@ -71,8 +71,7 @@ async def delete(request: Request) -> None:
 
 @routes("GET", "/1.0/networks/{name}/state")
 async def state(request: Request) -> dict[str, Any]:
-    request.parts.state.networks.get(request.project, request["name"])
-    return await networks.running(request.parts, request["name"]).state()
+    return await networks.state(request.parts, request.project, request["name"])
 
 
 @routes("GET", "/1.0/networks/{name}/leases")
