@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import replace as replaced
 
 from msgspec.structs import replace
@@ -91,7 +90,8 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
     idmap = volume.idmap_of(config)
     directory = parts.instance_directory(project, name)
     async with AsyncExitStack() as undo:
-        await undo.enter_async_context(_mounted_root(parts, record, pool, idmap, config))
+        undo.push_async_callback(asyncio.to_thread, mount.detach, directory / "rootfs")
+        await _mount_root(parts, record, pool, idmap, config)
         slave = await parts.consoles.open(project, name, directory, idmap)
         plan = LaunchPlan(
             project=project,
@@ -136,24 +136,18 @@ async def _prepare(parts: Parts, record: InstanceRecord) -> InstanceRecord:
     return record
 
 
-@asynccontextmanager
-async def _mounted_root(
+async def _mount_root(
     parts: Parts, record: InstanceRecord, pool: StorageDriver, idmap: list[IdMap], config: Config
-) -> AsyncIterator[None]:
-    """The root filesystem at DIR/instances/PROJECT/NAME/rootfs, its templates applied. Undone if the block fails."""
-    directory = parts.instance_directory(record.project, record.name)
+) -> None:
+    """The root filesystem at DIR/instances/PROJECT/NAME/rootfs, its templates applied."""
+    rootfs = parts.instance_directory(record.project, record.name) / "rootfs"
     fd = await pool.mount(volume.of(record), idmap)
     try:
         await _apply_templates(parts, record, fd, idmap, config)
-        await asyncio.to_thread(mount.detach, directory / "rootfs")
-        await asyncio.to_thread(mount.attach, fd, directory / "rootfs")
+        await asyncio.to_thread(mount.detach, rootfs)
+        await asyncio.to_thread(mount.attach, fd, rootfs)
     finally:
         os.close(fd)
-    try:
-        yield
-    except BaseException:
-        await asyncio.shield(asyncio.to_thread(mount.detach, directory / "rootfs"))
-        raise
 
 
 async def _apply_templates(parts: Parts, record: InstanceRecord, fd: int, idmap: list[IdMap], config: Config) -> None:
