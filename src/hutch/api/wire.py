@@ -5,6 +5,8 @@ async one (202), Created as 201 with a Location; an aiohttp response goes out as
 envelope with its status. The envelope is LXD's (api-compat section 2).
 """
 
+import asyncio
+import contextlib
 import hashlib
 import logging
 import re
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 Document = TypeVar("Document")
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
+_KEEPALIVE = 10.0
+
 CALLER: web.AppKey[Callable[[web.Request], Caller]] = web.AppKey("caller", Callable)  # type: ignore[arg-type]
 
 
@@ -271,8 +275,11 @@ class WebSocket:
 
     def __init__(self, http: web.WebSocketResponse) -> None:
         self.http = http
+        self.closed = asyncio.Event()
 
     async def receive(self) -> bytes | str | None:
+        if self.http.closed:
+            return None
         message = await self.http.receive()
         if message.type in (WSMsgType.BINARY, WSMsgType.TEXT):
             return message.data  # type: ignore[no-any-return]
@@ -285,7 +292,25 @@ class WebSocket:
             await self.http.send_bytes(data)
 
     async def close(self) -> None:
-        await self.http.close()
+        try:
+            await self.http.close()
+        finally:
+            self.closed.set()
+
+    async def serve(self) -> None:
+        """Hold the request open until `close`, with a ping every ten seconds.
+
+        No pong is asked for: a peer that is not read from, because the work cannot take more, looks dead but is not.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(_KEEPALIVE):
+                    await self.closed.wait()
+                return
+            except TimeoutError:
+                with contextlib.suppress(ConnectionError, TimeoutError):
+                    async with asyncio.timeout(_KEEPALIVE):
+                        await self.http.ping(b"keepalive")
 
 
 async def upgrade(request: Request, heartbeat: float | None = 10) -> web.WebSocketResponse:

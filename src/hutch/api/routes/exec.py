@@ -1,0 +1,13 @@
+"""/1.0/instances/NAME/exec."""
+
+from hutch.api.wire import Request, Routes
+from hutch.schema.instance import ExecPost
+from hutch.service.instances import exec as verb
+from hutch.work.operations import Operation
+
+routes = Routes()
+
+
+@routes("POST", "/1.0/instances/{name}/exec")
+async def post(request: Request) -> Operation:
+    return verb.start(request.parts, request.project, request["name"], await request.read(ExecPost))
