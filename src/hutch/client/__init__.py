@@ -1,1 +1,1 @@
-"""Talks to a server that speaks the API; standard library only."""
+"""Talks to a server that speaks the API; standard library only, except for websockets (aiohttp, loaded when used)."""

@@ -1,0 +1,1 @@
+"""Copy files into and out of instances, and edit or delete them."""

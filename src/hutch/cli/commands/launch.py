@@ -1,0 +1,23 @@
+"""Create an instance from an image and start it.
+
+YAML with config, devices and profiles is read from the standard input when it is redirected.
+"""
+
+from hutch.cli import creation, starting
+from hutch.cli.command import Options, arg, command
+from hutch.cli.session import Session
+
+
+@command(
+    *creation.arguments(),
+    arg("--console", action="store_true", help="attach to its console at once"),
+    example="""
+    hutch launch debian/12 first
+    hutch launch debian/12 web -c limits.memory=1GiB -d root,size=10GiB -n hutchbr0
+    hutch launch busybox tiny -e < tiny.yaml
+    """,
+)
+def run(session: Session, options: Options) -> int | None:
+    name = creation.create(session, options)
+    session.say(f"Starting {name}")
+    return starting.start(session, [name], console=options.console)

@@ -1,0 +1,99 @@
+"""The entry of `hutch`: finds the command that was typed, loads only that, and turns errors into one line."""
+
+import os
+import sys
+
+TYPE_CHECKING = False  # typing itself would be loaded by every `hutch --help`
+if TYPE_CHECKING:
+    from hutch.cli.session import Session
+
+DEFAULT_DIRECTORY = "/var/lib/hutch"
+Settings = dict[str, str | bool]
+
+INTERRUPTED = 130
+USAGE = 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left; what is still buffered must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+
+
+def _run(words: list[str]) -> int:
+    from hutch.errors import HutchError
+
+    settings, words = leading(words)
+    if not words or words[0] in ("-h", "--help", "help"):
+        return _help(words)
+    if words[0] == "--version":
+        words = ["version", "--client"]
+    if words[0] == "__complete":
+        return _complete(settings, words[1:])
+    from hutch.cli import command
+
+    found, path, rest = command.find(words)
+    if isinstance(found, command.Group):
+        from hutch.cli.groups import answer
+
+        return answer(found, path, rest)
+    options = found.parser(" ".join(["hutch", *path])).parse_args(rest)
+    settings |= {key: value for key, value in vars(options).items() if key.startswith("global_")}
+    try:
+        return found(_session(settings), options) or 0
+    except HutchError as error:
+        sys.stdout.flush()
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+
+
+def _session(settings: Settings) -> "Session":
+    from hutch.cli.session import Session
+
+    return Session(
+        str(settings.get("global_dir") or os.environ.get("HUTCH_DIR") or DEFAULT_DIRECTORY),
+        str(settings.get("global_project") or os.environ.get("HUTCH_PROJECT") or "default"),
+        quiet=bool(settings.get("global_quiet")),
+    )
+
+
+def _complete(settings: Settings, words: list[str]) -> int:
+    from hutch.cli.names import offer
+
+    offer(_session(settings).client, words[0] if words else "")
+    return 0
+
+
+def leading(words: list[str]) -> tuple[Settings, list[str]]:
+    """The global options before the command, and the rest."""
+    found: Settings = {}
+    words = list(words)
+    while words and words[0].startswith("-"):
+        flag, equals, value = words[0].partition("=")
+        if flag in ("-q", "--quiet"):
+            found["global_quiet"] = True
+        elif flag in ("--dir", "--project") and (equals or len(words) > 1):
+            found[f"global_{flag[2:]}"] = value if equals else words.pop(1)
+        else:
+            break
+        words.pop(0)
+    return found, words
+
+
+def _help(words: list[str]) -> int:
+    if words and words[0] == "help" and len(words) > 1:
+        return main([*words[1:], "--help"])
+    from hutch.cli.overview import overview
+
+    print(overview())
+    return 0 if words else USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

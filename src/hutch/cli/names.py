@@ -1,0 +1,46 @@
+"""The names that a shell offers at Tab: `hutch __complete KIND`. Whatever goes wrong, it offers nothing."""
+
+from collections.abc import Callable
+
+from hutch import errors
+from hutch.client.connection import Client
+
+Names = Callable[[Client], list[str]]
+
+
+def _listed(path: str) -> Names:
+    from urllib.parse import unquote
+
+    def names(client: Client) -> list[str]:
+        return [unquote(url.partition("?")[0].rpartition("/")[2]) for url in client.get(path) or []]
+
+    return names
+
+
+def _images(client: Client) -> list[str]:
+    from urllib.parse import unquote
+
+    aliases = client.get("/1.0/images/aliases") or []
+    return [unquote(url.partition("?")[0].removeprefix("/1.0/images/aliases/")) for url in aliases]
+
+
+def _operations(client: Client) -> list[str]:
+    return [url.rpartition("/")[2] for urls in (client.get("/1.0/operations") or {}).values() for url in urls]
+
+
+KINDS: dict[str, Names] = {
+    "instance": _listed("/1.0/instances"),
+    "image": _images,
+    "profile": _listed("/1.0/profiles"),
+    "network": _listed("/1.0/networks"),
+    "pool": _listed("/1.0/storage-pools"),
+    "operation": _operations,
+    "recipe": lambda _: ["debian/12", "debian/13", "busybox"],
+}
+
+
+def offer(client: Client, kind: str) -> None:
+    try:
+        print("\n".join(sorted(KINDS[kind](client) if kind in KINDS else [])))
+    except errors.HutchError:
+        return

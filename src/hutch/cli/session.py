@@ -1,0 +1,84 @@
+"""What a command works with: the connection, where it prints, and how it waits."""
+
+import os
+import sys
+from typing import IO, Any
+
+from hutch import errors
+from hutch.client.connection import Client, Document, Reply
+
+
+class Session:
+    """One run of the program."""
+
+    def __init__(self, directory: str, project: str = "default", *, quiet: bool = False) -> None:
+        self.directory, self.project, self.quiet = directory, project, quiet
+        self.client = Client(os.environ.get("HUTCH_SOCKET") or f"{directory.rstrip('/')}/unix.socket", project)
+
+    @property
+    def is_interactive(self) -> bool:
+        """A person sits in front of both ends."""
+        return sys.stdin.isatty() and sys.stdout.isatty()
+
+    @property
+    def shows_progress(self) -> bool:
+        return not self.quiet and sys.stderr.isatty()
+
+    def say(self, text: str) -> None:
+        """A line for people, left out with --quiet."""
+        if not self.quiet:
+            print(text, flush=True)
+
+    def warn(self, text: str) -> None:
+        print(f"Warning: {text}", file=sys.stderr)
+
+    def finish(self, reply: Reply, doing: str = "") -> Document:
+        """Wait for the operation that a request began; its last document, empty for a request that was answered."""
+        if not reply.is_async:
+            return {}
+        from hutch.cli.progress import follow
+
+        return follow(self, reply.operation, doing)
+
+    def ask(self, question: str) -> str:
+        """A line typed by a person; Invalid when nobody is there."""
+        try:
+            return input(question).strip()
+        except EOFError:
+            raise errors.Invalid("no answer: the input ended") from None
+
+    def confirm(self, question: str) -> bool:
+        return self.ask(f"{question} (yes/no) [no]: ").lower() in ("y", "yes")
+
+
+def standard_input() -> IO[bytes] | None:
+    """What is redirected or piped into the program; None for terminals and devices."""
+    import stat
+
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:
+        return None
+    return sys.stdin.buffer if stat.S_ISREG(mode) or stat.S_ISFIFO(mode) else None
+
+
+def redirected_yaml() -> Document:
+    """The YAML document piped into a command that takes one, as `hutch launch` does; empty when there is none."""
+    stream = standard_input()
+    text = stream.read().decode() if stream else ""
+    if not text.strip():
+        return {}
+    from hutch.cli.yamltext import mapping
+
+    return mapping(text, "the standard input")
+
+
+def pairs(words: list[str] | None, what: str = "key=value") -> dict[str, str]:
+    """`key=value` words as a map."""
+    found: dict[str, Any] = {}
+    for word in words or []:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise errors.Invalid(f"{word!r} is not of the form {what}")
+        found[key] = value
+    return found

@@ -1,0 +1,25 @@
+"""Starting instances, which also wakes paused ones."""
+
+from collections.abc import Sequence
+
+from hutch import errors
+from hutch.cli import power
+from hutch.cli.session import Session
+from hutch.client.connection import Reply, url
+
+
+def start(session: Session, names: Sequence[str], *, console: bool = False) -> int | None:
+    """Start the instances, or resume those that are paused; with `console` stay at the console of the only one."""
+    if console and len(names) != 1:
+        raise errors.Invalid("--console goes with one instance")
+    power.each(session, names, lambda name: _begin(session, name), "Starting")
+    if not console:
+        return None
+    from hutch.cli.terminal import console as attach
+
+    return attach(session, names[0])
+
+
+def _begin(session: Session, name: str) -> Reply:
+    frozen = session.client.get(url("instances", name)).get("status") == power.FROZEN
+    return power.request(session, name, "unfreeze" if frozen else "start")
