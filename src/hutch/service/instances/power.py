@@ -90,6 +90,7 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
     idmap = volume.idmap_of(config)
     directory = parts.instance_directory(project, name)
     async with AsyncExitStack() as undo:
+        undo.push_async_callback(_remember_power, parts, project, name, "STOPPED")
         undo.push_async_callback(asyncio.to_thread, mount.detach, directory / "rootfs")
         await _mount_root(parts, record, pool, idmap, config)
         slave = await parts.consoles.open(project, name, directory, idmap)
