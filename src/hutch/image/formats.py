@@ -1,5 +1,6 @@
 """Tells what a file is by its first bytes, never by its name."""
 
+import re
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
@@ -119,18 +120,19 @@ _PROGRAMS = {
 
 
 def packer(algorithm: str) -> Packer:
-    """`ALGORITHM [-LEVEL...]`; only levels, `--fast`, `--best`, `--ultra` and threads are let through to the program."""
-    name, *options = algorithm.split() or ["gzip"]
+    """`ALGORITHM [OPTION...]` as clients send it; only levels, threads and their like are let through to the program."""
+    name, *options = algorithm.split() or ["zstd"]
     if name not in _PROGRAMS:
         raise Invalid(f"unknown compression algorithm {name!r}; known are {', '.join(sorted(_PROGRAMS))}")
     compression, argv = _PROGRAMS[name]
-    for option in options:
-        if not _is_harmless(option) or (not argv and compression is not Compression.SQUASHFS):
-            raise Invalid(f"the compression algorithm {name} takes no option {option!r}")
+    allowed = _SQUASHFS_OPTIONS if compression is Compression.SQUASHFS else _OPTIONS if argv else _NO_OPTIONS
+    if options and not allowed.fullmatch(" ".join(options)):
+        raise Invalid(f"the compression algorithm {name} takes no options {' '.join(options)!r}")
     return Packer(compression, (*argv, *options))
 
 
-def _is_harmless(option: str) -> bool:
-    if option in ("--fast", "--best", "--ultra", "--extreme", "-e", "--rsyncable", "--long"):
-        return True
-    return option.lstrip("-T").isdigit() and option.startswith("-") and len(option) <= 4
+_ONE = r"(-\d{1,2}|-T\d{1,2}|-e|--(fast|best|ultra|extreme|rsyncable|long))"
+_OPTIONS = re.compile(rf"{_ONE}( {_ONE})*")
+_SQUASHFS = r"(-comp (gzip|xz|zstd|lzo|lz4)|-b \d{1,7}[KM]?|-Xcompression-level \d{1,2}|-processors \d{1,2})"
+_SQUASHFS_OPTIONS = re.compile(rf"{_SQUASHFS}( {_SQUASHFS})*")
+_NO_OPTIONS = re.compile(r"(?!)")

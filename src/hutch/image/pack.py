@@ -38,7 +38,7 @@ async def pack(
     The root must be at rest. `template_files` is the folder with the templates that `about` names.
     """
     stage = await asyncio.to_thread(_stage, arrived.folder, about, template_files)
-    argv = [*_TAR, *_compressor(packer), f"--directory={stage}", *sorted(os.listdir(stage))]
+    argv = [*_TAR, *_compressor(packer), f"--directory={stage}", templates.METADATA, templates.FOLDER]
     argv += [f"--directory=/proc/self/fd/{root}", "."]
     try:
         if packer.compression is Compression.SQUASHFS:

@@ -38,3 +38,46 @@ class AliasRecord(msgspec.Struct, kw_only=True, frozen=True):
     project: str = "default"
     description: str = ""
     type: str = "container"
+
+
+class AliasPost(msgspec.Struct, kw_only=True):
+    """A new alias, or a new name or target of one; None stands for what stays as it is."""
+
+    name: str = ""
+    target: str | None = None
+    description: str | None = None
+
+
+class ImageSource(msgspec.Struct, kw_only=True):
+    """Where a new image comes from: `type` is instance, container, snapshot, image or url."""
+
+    type: str = ""
+    name: str = ""
+    alias: str = ""
+    fingerprint: str = ""
+    project: str = ""
+    server: str = ""
+    protocol: str = ""
+    secret: str = ""
+    mode: str = ""
+    url: str = ""
+
+
+class ImagePut(msgspec.Struct, kw_only=True):
+    """What can be edited of an image; None stands for what stays as it is (PATCH) or goes back to its default (PUT)."""
+
+    auto_update: bool | None = None
+    public: bool | None = None
+    properties: dict[str, Any] | None = None
+    profiles: list[str] | None = None
+    expires_at: datetime | None = None
+
+
+class ImagePost(ImagePut, kw_only=True):
+    """A wish for a new image, in JSON or, for an upload, gathered from headers. `fingerprint` is what it must have."""
+
+    filename: str = ""
+    fingerprint: str = ""
+    compression_algorithm: str = ""
+    aliases: list[AliasPost] | None = None
+    source: ImageSource = msgspec.field(default_factory=ImageSource)
