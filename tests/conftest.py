@@ -1,0 +1,88 @@
+"""Fixtures of every test: hosts, guests, and the check that nothing is left behind."""
+
+import inspect
+import itertools
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from tests.hosts import Host, Segment, images, leftovers, run_folder
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Set up first and so taken down last; fails the run with a list of what is still there."""
+    before = leftovers.snapshot()
+    yield
+    run_folder.remove_tree(run_folder.folder())
+    left = leftovers.difference(before, leftovers.snapshot())
+    if left:
+        pytest.fail("left behind by the tests:\n" + "\n".join(left), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def loop_not_blocked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In a test that runs our code on its own event loop, a call that blocks the loop is an error."""
+    if not inspect.iscoroutinefunction(getattr(request, "function", None)):
+        yield
+        return
+    with blockbuster_ctx("hutch"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    """A host that most tests share: pool, network, default profile, and the image `busybox`."""
+    needs_root()
+    with Host() as made:
+        made.prepare()
+        made.import_image(images.built("busybox"), "busybox")
+        yield made
+
+
+@pytest.fixture
+def hosts() -> Iterator[Callable[..., Host]]:
+    """Makes hosts of the test's own (the arguments are Host's), gone after it."""
+    needs_root()
+    made: list[Host] = []
+
+    def make(**how: object) -> Host:
+        made.append(Host(**how))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for each in reversed(made):
+        each.close()
+
+
+@pytest.fixture
+def segment() -> Iterator[Segment]:
+    needs_root()
+    with Segment() as made:
+        yield made
+
+
+@pytest.fixture
+def guest(host: Host) -> Iterator[Callable[..., str]]:
+    """Makes guests on the shared host (the arguments are Host.create's) and answers their names; deleted after the test."""
+    names: list[str] = []
+
+    def make(image: str = "busybox", **document: object) -> str:
+        name = f"guest{next(_numbers)}"
+        names.append(name)
+        host.create(name, image, **document)  # type: ignore[arg-type]
+        return name
+
+    yield make
+    for name in names:
+        if host.api.exists(f"/1.0/instances/{name}"):
+            host.delete(name)
+
+
+def needs_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
