@@ -107,7 +107,7 @@ class SqliteStore:
                 queue.put_nowait(None)
             if self._db is not None:
                 await self._call(self._db.close)
-        self._thread.shutdown()
+        self._thread.shutdown(wait=False)
 
     def _tell(self, change: Change) -> None:
         for queue, prefix in self._watchers.items():
