@@ -53,6 +53,13 @@ class Command:
         add_globals(parser)
         return parser
 
+    def parse(self, words: str, rest: list[str]) -> Options:
+        """The arguments behind the command's name; options may stand among them, but not in a command to be run."""
+        parser = self.parser(words)
+        if any(argument.settings.get("nargs") == argparse.PARSER for argument in self.arguments):
+            return parser.parse_args(rest)
+        return parser.parse_intermixed_args(rest)
+
 
 def command(*arguments: Argument, example: str) -> Callable[[Run], Command]:
     """Declares a function as the command of its name (`list_` is list, `get_property` get-property).

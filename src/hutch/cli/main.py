@@ -43,7 +43,7 @@ def _run(words: list[str]) -> int:
         from hutch.cli.groups import answer
 
         return answer(found, path, rest)
-    options = found.parser(" ".join(["hutch", *path])).parse_args(rest)
+    options = found.parse(" ".join(["hutch", *path]), rest)
     settings |= {key: value for key, value in vars(options).items() if key.startswith("global_")}
     try:
         return found(_session(settings), options) or 0

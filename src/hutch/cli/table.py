@@ -114,16 +114,12 @@ class Table:
 
 def fitted(widths: list[int], least: list[int], space: int) -> list[int]:
     """Take from the widest columns until all fit in `space`, or none can give more."""
-    widths = list(widths)
+    widths = [min(width, max(space, low)) for width, low in zip(widths, least, strict=True)]
     while sum(widths) > space:
         spare = [(width, at) for at, width in enumerate(widths) if width > least[at]]
         if not spare:
             break
-        widest = max(spare)[0]
-        at = max(spare)[1]
-        below = max([width for width in widths if width < widest], default=0)
-        give = max(1, min(widest - max(below, least[at]), sum(widths) - space))
-        widths[at] -= give
+        widths[max(spare)[1]] -= 1
     return widths
 
 

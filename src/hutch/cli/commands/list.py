@@ -28,7 +28,7 @@ from hutch.cli.session import Session
 def run(session: Session, options: Options) -> None:
     shown, needs_state = columns.parsed(_columns(options))
     needs_state = needs_state or any(word.startswith(("ipv4=", "ipv6=")) for word in options.filters)
-    whole = needs_state or options.format in ("json", "yaml")
+    whole = needs_state or (options.format in ("json", "yaml") and not options.fast)
     query: dict[str, str | int] = {"recursion": 2 if whole else 1}
     if options.all_projects:
         query["all-projects"] = "true"

@@ -1,0 +1,224 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hutch.cli import command, completion, main, reference
+from hutch.cli.tree import commands, groups
+from tests.unit.cli.conftest import Hutch
+from tests.unit.cli.fake import Failure, Fake, Work
+
+COMMANDS = dict(commands())
+ROOT = Path(__file__).parents[3]
+
+
+def test_help_lists_every_command_with_its_purpose(hutch: Hutch) -> None:
+    outcome = hutch("--help")
+    assert outcome.code == 0
+    words = {line.split()[0] for line in outcome.out.splitlines() if line.startswith("  ")}
+    assert words == {path[0] for path in COMMANDS}
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(path: tuple[str, ...], hutch: Hutch) -> None:
+    outcome = hutch(*path, "--help")
+    assert outcome.code == 0
+    assert outcome.out.startswith(f"usage: hutch {' '.join(path)} ")
+    assert "\nexample" in outcome.out
+    purpose = COMMANDS[path].purpose
+    assert purpose.endswith((".", ":"))
+    assert all(
+        argument.settings.get("help") for argument in COMMANDS[path].arguments if "choices" not in argument.settings
+    )
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_example_is_a_command_line_that_parses(path: tuple[str, ...]) -> None:
+    import shlex
+
+    for line in COMMANDS[path].example.strip().splitlines():
+        words = shlex.split(line.replace("<(", "").replace(")", ""), comments=True)
+        words = words[words.index("hutch") + 1 :]
+        for mark in ("<", ">", "|"):
+            words = words[: words.index(mark)] if mark in words else words
+        found, named, rest = command.find(words)
+        assert isinstance(found, command.Command), line
+        assert tuple(named) == path
+        found.parse("hutch", rest)
+
+
+@pytest.mark.parametrize("path", [path for path, _ in groups() if path], ids=" ".join)
+def test_every_group_lists_its_commands(path: tuple[str, ...], hutch: Hutch) -> None:
+    outcome = hutch(*path, "--help")
+    assert outcome.code == 0
+    below = {found[len(path)] for found in COMMANDS if found[: len(path)] == path}
+    assert below <= set(outcome.out.split())
+
+
+def test_a_mistyped_command_is_told_with_a_guess(hutch: Hutch) -> None:
+    outcome = hutch("lsit")
+    assert (outcome.code, outcome.err) == (2, "Error: hutch has no command 'lsit'; did you mean `hutch list`?\n")
+
+
+def test_a_missing_argument_is_a_mistake_of_usage(hutch: Hutch) -> None:
+    outcome = hutch("rename", "c1")
+    assert outcome.code == 2
+    assert outcome.err.startswith("Error: the following arguments are required: NEW")
+
+
+def test_lxds_short_names_work(daemon: Fake, hutch: Hutch) -> None:
+    daemon.answers["GET", "/1.0/instances"] = []
+    daemon.answers["GET", "/1.0/images"] = []
+    assert hutch("ls").code == 0
+    assert hutch("image", "ls").code == 0
+
+
+def test_no_daemon_says_which_socket_and_how_to_start_one(hutch: Hutch, tmp_path: Path) -> None:
+    outcome = hutch("--dir", str(tmp_path), "list")
+    assert outcome.code == 1
+    assert outcome.err.count("\n") == 1
+    assert str(tmp_path / "unix.socket") in outcome.err
+    assert "systemctl start hutchd" in outcome.err
+    assert f"hutchd --dir {tmp_path}" in outcome.err
+
+
+def test_a_socket_that_nobody_serves_any_more(hutch: Hutch, tmp_path: Path) -> None:
+    import socket
+
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "unix.socket"))
+    listener.close()
+    assert "no daemon answers" in hutch("--dir", str(tmp_path), "list").err
+
+
+def test_a_directory_longer_than_a_socket_address_can_be(hutch: Hutch, tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * 60) / ("y" * 60)
+    deep.mkdir(parents=True)
+    assert "no daemon answers" in hutch("--dir", str(deep), "list").err
+
+
+def test_the_daemons_sentence_is_shown_as_it_is(daemon: Fake, hutch: Hutch) -> None:
+    daemon.answers["GET", "/1.0/instances/none"] = Failure(404, "Instance not found")
+    assert hutch("info", "none").err == "Error: Instance not found\n"
+
+
+def test_a_failed_operation_is_a_failed_command(daemon: Fake, hutch: Hutch) -> None:
+    daemon.answers["PUT", "/1.0/instances/c1/state"] = Work(status_code=400, err="The instance is already stopped")
+    outcome = hutch("stop", "c1")
+    assert (outcome.code, outcome.err) == (1, "Error: The instance is already stopped\n")
+
+
+def test_an_answer_that_is_no_json(daemon: Fake, hutch: Hutch) -> None:
+    from aiohttp import web
+
+    daemon.answers["GET", "/1.0/instances"] = lambda _: web.Response(text="<html>", status=502)
+    assert hutch("list").err == "Error: <html>\n"
+
+
+def test_the_project_is_sent_with_every_request(daemon: Fake, hutch: Hutch) -> None:
+    daemon.answers["GET", "/1.0/instances"] = []
+    hutch("--project", "dev", "list")
+    hutch("list", "--project=dev")
+    assert [asked.query["project"] for asked in daemon.asked] == ["dev", "dev"]
+
+
+def test_global_options_before_the_command() -> None:
+    assert main.leading(["--dir", "/d", "-q", "--project=p", "list", "-c", "n"]) == (
+        {"global_dir": "/d", "global_quiet": True, "global_project": "p"},
+        ["list", "-c", "n"],
+    )
+
+
+def test_the_command_line_loads_only_what_it_needs() -> None:
+    code = """
+import sys
+from hutch.cli import command
+command.find(["list"])
+print(sorted({"aiohttp", "asyncio", "yaml", "msgspec", "dataclasses", "inspect", "shutil", "subprocess"} & set(sys.modules)))
+print(len([name for name in sys.modules if name.startswith("hutch.cli.commands.")]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "1"]
+
+
+def test_the_reader_of_the_output_may_leave_early(daemon: Fake) -> None:
+    daemon.answers["GET", "/1.0/big"] = ["x" * 100 for _ in range(20000)]
+    done = subprocess.run(
+        f"{sys.executable} -m hutch.cli.main query /1.0/big | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HUTCH_DIR": str(daemon.socket.parent)},
+    )
+    assert done.stderr == ""
+
+
+def test_starting_takes_no_longer_than_promised(daemon: Fake, tmp_path: Path) -> None:
+    """90 ms for a list, 40 ms for the help, on a quiet machine with compiled bytecode; here the best of many runs."""
+    daemon.answers["GET", "/1.0/instances"] = []
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    env |= {"HUTCH_DIR": str(daemon.socket.parent), "PYTHONPYCACHEPREFIX": str(tmp_path)}
+
+    def best(*words: str) -> float:
+        times = []
+        for _ in range(15):
+            started = time.perf_counter()
+            argv = [sys.executable, "-c", "import sys; from hutch.cli.main import main; sys.exit(main())", *words]
+            subprocess.run(argv, check=True, capture_output=True, env=env)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    assert best("--help") < 0.040
+    assert best("list") < 0.090
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert (ROOT / "docs/cli.md").read_text() == reference.markdown() + "\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_know_every_command(shell: str) -> None:
+    script = completion.script(shell)
+    assert "@" not in script.replace("$@", "").replace("{@}", "").replace("[@]", "").replace("(@)", "")
+    for path in COMMANDS:
+        assert f"'{' '.join(path)}'" in script
+
+
+def complete(line: str, daemon: Fake) -> list[str]:
+    """What bash offers at the end of a line."""
+    program = f"""
+hutch() {{ {sys.executable} -m hutch.cli.main "$@"; }}
+compopt() {{ COMPREPLY=(FILES); }}
+source <(hutch completion bash)
+COMP_WORDS=({line}) ; [[ "{line}" == *" " ]] && COMP_WORDS+=('')
+COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+_hutch
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    env = os.environ | {"HUTCH_DIR": str(daemon.socket.parent)}
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, env=env, check=False)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_bash_completes_commands_options_and_names(daemon: Fake) -> None:
+    daemon.answers["GET", "/1.0/instances"] = ["/1.0/instances/web", "/1.0/instances/db"]
+    daemon.answers["GET", "/1.0/images/aliases"] = ["/1.0/images/aliases/debian%2F12"]
+    assert complete("hutch sna", daemon) == ["snapshot"]
+    assert complete("hutch config dev", daemon) == ["device"]
+    assert complete("hutch config device ove", daemon) == ["override"]
+    assert complete("hutch stop ", daemon) == ["db", "web"]
+    assert complete("hutch stop --timeout 30 web d", daemon) == ["db"]
+    assert complete("hutch stop --f", daemon) == ["--force"]
+    assert complete("hutch list --format y", daemon) == ["yaml"]
+    assert complete("hutch launch ", daemon) == ["debian/12"]
+    assert complete("hutch image import ", daemon) == ["FILES"]
+    assert complete("hutch rename web ", daemon) == []
+    assert complete("hutch completion z", daemon) == ["zsh"]
+
+
+def test_completion_offers_nothing_when_there_is_no_daemon(hutch: Hutch, tmp_path: Path) -> None:
+    assert hutch("--dir", str(tmp_path), "__complete", "instance") == (0, "", "")
