@@ -6,6 +6,7 @@ FINGERPRINT.contents what was read from them. What arrives is written in a folde
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -161,8 +162,13 @@ class Digest:
         self._sum.update(data)
         self.size += len(data)
         view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        try:
+            while view:
+                view = view[os.write(descriptor, view) :]
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise HutchError("no space left for the image file: free some on the filesystem of the images") from error
 
     async def add(self, path: Path) -> None:
         """Hash a file that is there already."""

@@ -178,8 +178,7 @@ def delete(parts: Parts, record: ImageRecord) -> Operation:
             current = parts.state.images.get(record.project, record.fingerprint)
             async with parts.state.change() as transaction:
                 transaction.delete(current, *aliases_of(parts, current))
-            if not _users(parts, record.fingerprint):
-                await _forget(parts, record.fingerprint)
+            await forget_unless_used(parts, record.fingerprint)
         parts.events.lifecycle("image-deleted", url(record.project, record.fingerprint), record.project)
 
     return parts.operations.start(
@@ -194,8 +193,10 @@ def _users(parts: Parts, fingerprint: str) -> list[ImageRecord]:
     return [image for image in parts.state.images.all() if image.fingerprint == fingerprint]
 
 
-async def _forget(parts: Parts, fingerprint: str) -> None:
-    """The files and the unpacked trees of an image that is no longer recorded."""
+async def forget_unless_used(parts: Parts, fingerprint: str) -> None:
+    """Remove the files and the unpacked trees of an image that no project has."""
+    if _users(parts, fingerprint):
+        return
     await files(parts).remove(fingerprint)
     for pool in list(parts.pools.values()):
         await pool.delete(_tree(fingerprint))

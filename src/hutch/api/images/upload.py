@@ -1,0 +1,94 @@
+"""Reads a new image from a request: one file as the body, or metadata and rootfs as the parts of a form."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs
+
+from aiohttp import BodyPartReader
+from aiohttp.streams import StreamReader
+
+from hutch.api.wire import Request
+from hutch.errors import Invalid, Unsupported
+from hutch.schema.base import decode
+from hutch.schema.image import AliasPost, ImagePost
+from hutch.service import image_import
+from hutch.service.image_import import Upload
+from hutch.work.operations import Operation
+
+_DOCUMENT = 4 << 20
+_CHUNK = 1 << 18
+_YES = ("1", "true", "yes", "on")
+
+
+async def wish(request: Request) -> ImagePost | bytes:
+    """The wish when the body is JSON, whatever its type is said to be; of an image the bytes that had to be read."""
+    kind = request.http.content_type
+    if kind == "application/json":
+        return await request.read(ImagePost)
+    if kind.startswith("multipart/"):
+        return b""
+    content = request.http.content
+    first = await content.read(1)
+    if first != b"{":
+        return first
+    body = first + await content.read(_DOCUMENT)
+    while more := await content.read(_DOCUMENT - len(body)):
+        body += more
+    return decode(body, ImagePost)
+
+
+async def receive(request: Request, first: bytes) -> Operation:
+    """Write the upload to disk while it comes, then start the operation that makes an image of it."""
+    wanted = _headers(request)
+    image_import.check_wish(request.parts, request.project, wanted)
+    async with image_import.uploading(request.parts) as upload:
+        if request.http.content_type == "multipart/form-data":
+            await _parts(request, upload, wanted)
+        else:
+            source = _body(first, request.http.content)
+            await upload.digest.receive(source, upload.arrived.main)
+        if not upload.digest.size:
+            raise Invalid("the image file is empty")
+        return image_import.accept(request.parts, request.project, upload, wanted)
+
+
+def _headers(request: Request) -> ImagePost:
+    properties = parse_qs(request.header("properties") or "", keep_blank_values=True)
+    profiles = parse_qs(request.header("profiles") or "").get("profile")
+    aliases = parse_qs(request.header("aliases") or "").get("alias", [])
+    return ImagePost(
+        filename=request.header("filename") or "",
+        fingerprint=request.header("fingerprint") or "",
+        public=(request.header("public") or "").lower() in _YES,
+        properties={key: values[0] for key, values in properties.items()},
+        profiles=profiles,
+        aliases=[AliasPost(name=name) for name in aliases],
+    )
+
+
+async def _body(first: bytes, content: StreamReader) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in content.iter_any():
+        yield chunk
+
+
+async def _parts(request: Request, upload: Upload, wanted: ImagePost) -> None:
+    try:
+        reader = await request.http.multipart()
+        await upload.digest.receive(_part(await reader.next(), "metadata"), upload.arrived.main)
+        rootfs = await reader.next()
+        await upload.digest.receive(_part(rootfs, "rootfs"), upload.arrived.rootfs)
+    except (ValueError, AssertionError) as error:
+        raise Invalid(f"Invalid multipart image: {error}") from error
+    if isinstance(rootfs, BodyPartReader) and not wanted.filename:
+        wanted.filename = rootfs.filename or ""
+
+
+async def _part(part: object, name: str) -> AsyncIterator[bytes]:
+    if not isinstance(part, BodyPartReader):
+        raise Invalid(f"Invalid multipart image: the part {name!r} is missing")
+    if part.name == "rootfs.img":
+        raise Unsupported("Images of virtual machines cannot be used here: this server runs containers")
+    if part.name != name:
+        raise Invalid(f"Invalid multipart image: {part.name!r} is where {name!r} is expected")
+    while chunk := await part.read_chunk(_CHUNK):
+        yield chunk

@@ -1,0 +1,66 @@
+"""/1.0/images/aliases: names may hold slashes, escaped or not."""
+
+from typing import Any
+
+from hutch.api.wire import Created, Request, Routes, Tagged
+from hutch.errors import NotFound
+from hutch.schema.image import AliasPost
+from hutch.service import image_aliases, images
+
+routes = Routes()
+PATH = "/1.0/images/aliases/{name:.+}"
+
+
+@routes("GET", "/1.0/images/aliases")
+async def list_all(request: Request) -> Any:
+    records = image_aliases.every(request.parts, request.project)
+    if not request.recursion:
+        return [image_aliases.url(request.project, record.name) for record in records]
+    return request.matching([image_aliases.document(record) for record in records])
+
+
+@routes("POST", "/1.0/images/aliases")
+async def post(request: Request) -> Created:
+    record = await image_aliases.create(request.parts, request.project, await request.read(AliasPost))
+    return Created(image_aliases.url(request.project, record.name))
+
+
+@routes("GET", PATH, untrusted=True)
+async def get(request: Request) -> Tagged:
+    record = image_aliases.get(request.parts, request.project, request["name"])
+    if not request.caller.trusted and not images.find(request.parts, request.project, record.target).public:
+        raise NotFound("Image alias not found")
+    return Tagged(image_aliases.document(record), image_aliases.editable(record))
+
+
+async def _put(request: Request, *, merge: bool) -> None:
+    await image_aliases.put(
+        request.parts,
+        request.project,
+        request["name"],
+        await request.read(AliasPost),
+        lambda record: request.match_etag(image_aliases.editable(record)),
+        merge=merge,
+    )
+
+
+@routes("PUT", PATH)
+async def put(request: Request) -> None:
+    await _put(request, merge=False)
+
+
+@routes("PATCH", PATH)
+async def patch(request: Request) -> None:
+    await _put(request, merge=True)
+
+
+@routes("POST", PATH)
+async def rename(request: Request) -> Created:
+    wanted = (await request.read(AliasPost)).name
+    record = await image_aliases.rename(request.parts, request.project, request["name"], wanted)
+    return Created(image_aliases.url(request.project, record.name))
+
+
+@routes("DELETE", PATH)
+async def delete(request: Request) -> None:
+    await image_aliases.delete(request.parts, request.project, request["name"])

@@ -1,0 +1,112 @@
+"""/1.0/images"""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from hutch.api.images import export, upload
+from hutch.api.wire import Request, Routes, Tagged
+from hutch.errors import NotFound
+from hutch.schema.image import ImagePost, ImagePut, ImageRecord
+from hutch.service import image_import, images, publish
+from hutch.work.operations import Operation
+
+routes = Routes()
+PATH = "/1.0/images/{fingerprint}"
+
+
+def _find(request: Request) -> ImageRecord:
+    """The image of the path, if the caller may know of it: others than public ones need trust or a secret."""
+    record = images.find(request.parts, request.project, request["fingerprint"])
+    if request.caller.trusted or record.public:
+        return record
+    if images.is_secret(request.parts, record, request.query.get("secret", "")):
+        return record
+    raise NotFound("Image not found")
+
+
+@routes("GET", "/1.0/images", untrusted=True)
+async def list_all(request: Request) -> Any:
+    places = [] if request.all_projects else [images.home(request.parts, request.project)]
+    records = [each for each in request.parts.state.images.all(*places) if request.caller.trusted or each.public]
+    if not request.recursion and not request.query.get("filter"):
+        return [images.url(_shown(request, each), each.fingerprint) for each in records]
+    documents = request.matching([images.document(request.parts, each) for each in records])
+    if request.recursion:
+        return documents
+    return [images.url(request.project, document["fingerprint"]) for document in documents]
+
+
+def _shown(request: Request, record: ImageRecord) -> str:
+    return record.project if request.all_projects else request.project
+
+
+@routes("POST", "/1.0/images")
+async def post(request: Request) -> Operation:
+    wanted = await upload.wish(request)
+    return await upload.receive(request, wanted) if isinstance(wanted, bytes) else _create(request, wanted)
+
+
+def _create(request: Request, wanted: ImagePost) -> Operation:
+    kind = wanted.source.type
+    if kind in ("instance", "container", "virtual-machine", "snapshot"):
+        return publish.publish(request.parts, request.project, wanted)
+    if kind == "image":
+        return image_import.copy(request.parts, request.project, wanted)
+    raise image_import.refuse(kind)
+
+
+@routes("GET", PATH, untrusted=True)
+async def get(request: Request) -> Tagged:
+    record = _find(request)
+    return Tagged(images.document(request.parts, record), images.editable(record))
+
+
+async def _put(request: Request, *, merge: bool) -> None:
+    await images.put(
+        request.parts,
+        _find(request),
+        await request.read(ImagePut),
+        lambda record: request.match_etag(images.editable(record)),
+        merge=merge,
+    )
+
+
+@routes("PUT", PATH)
+async def put(request: Request) -> None:
+    await _put(request, merge=False)
+
+
+@routes("PATCH", PATH)
+async def patch(request: Request) -> None:
+    await _put(request, merge=True)
+
+
+@routes("DELETE", PATH)
+async def delete(request: Request) -> Operation:
+    return images.delete(request.parts, _find(request))
+
+
+@routes("GET", f"{PATH}/export", untrusted=True)
+async def get_export(request: Request) -> web.StreamResponse:
+    record = _find(request)
+    files = images.files(request.parts)
+    sources = await asyncio.to_thread(files.files, record.fingerprint)
+    if not await asyncio.to_thread(sources[0].exists):
+        raise images.file_error(record)
+    source = images.url(record.project, record.fingerprint)
+    request.parts.events.lifecycle("image-retrieved", source, record.project)
+    if len(sources) == 1:
+        return await export.unified(sources[0], record.fingerprint)
+    return await export.split(request, sources, record.fingerprint)
+
+
+@routes("POST", f"{PATH}/secret")
+async def secret(request: Request) -> Operation:
+    return images.secret(request.parts, _find(request))
+
+
+@routes("POST", f"{PATH}/refresh")
+async def refresh(request: Request) -> Operation:
+    return images.refresh(request.parts, _find(request))
