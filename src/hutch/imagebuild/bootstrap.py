@@ -1,9 +1,9 @@
 """Installs downloaded packages into a root filesystem with mmdebstrap, isolated from this machine.
 
-Maintainer scripts and recipe commands are other people's programs run as root. They run as root of a user namespace
-whose ids are nobody's here (mmdebstrap's mode "unshare"), inside mount, pid, ipc and uts namespaces, and with no network
-at all unless the recipe says `network: true`. sandbox.sh hides /sys, /run, /home, the state of hutch and all but the
-six harmless nodes of /dev beforehand.
+Maintainer scripts and recipe commands are other people's programs that want to be root. sandbox.sh makes them root of a
+user namespace whose ids are nobody's here, with mount, pid, ipc, uts and cgroup namespaces, and with no network at all
+unless the recipe says `network: true`; /sys, /run, /home, the state of hutch and all but six harmless nodes of /dev
+are covered. mmdebstrap runs wholly in there, in its mode "root" (its mode "unshare" makes no user namespace for root).
 """
 
 import os
@@ -18,6 +18,8 @@ from hutch.imagebuild.recipe import Recipe
 
 # Ids that no user, guest (they begin at 1000000) or other builder has.
 FIRST_ID, ID_COUNT = 1_900_000_000, 65536
+HEAD = "set -e; export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+COMMANDS_DONE = "hutch: recipe done"
 SANDBOX = Path(__file__).with_name("sandbox.sh")
 
 
@@ -26,65 +28,72 @@ def build_root(recipe: Recipe, download: Download, work: Path, progress: Callabl
     if os.geteuid() != 0:
         raise Forbidden("building an image from packages needs root")
     program.need("mmdebstrap", "mmdebstrap")
-    program.need("newuidmap", "uidmap")
-    _prepare(recipe, download, work)
+    program.need("nsenter", "util-linux")
+    inside = work / "inside"
+    _prepare(recipe, download, inside)
     watcher = _Watcher(len(download.names), progress)
     progress(f"Installing {len(download.names)} packages")
     target = work / "rootfs.tar"
     try:
-        program.run([*_namespaces(recipe), *_sandbox(recipe, work), *_mmdebstrap(recipe)], line=watcher, stdout=target)
+        program.run(
+            [*_namespaces(recipe), *_sandbox(recipe, inside), *_mmdebstrap(recipe)], line=watcher, stdout=target
+        )
     except ToolFailed as error:
         _explain(error)
         raise
     return target
 
 
-def _prepare(recipe: Recipe, download: Download, work: Path) -> None:
-    for name in ("subuid", "subgid"):
-        (work / name).write_text(f"root:{FIRST_ID}:{ID_COUNT}\n")
-    temporary = work / "tmp"
-    temporary.mkdir(mode=0o755)
-    os.chown(temporary, FIRST_ID, FIRST_ID)
-    repository = work / "repository"
-    repository.mkdir(mode=0o755)
+def _prepare(recipe: Recipe, download: Download, inside: Path) -> None:
+    """Lay out what the sandbox sees as /mnt; it belongs to the sandbox's root and to nobody else."""
+    repository, temporary = inside / "repository", inside / "tmp"
+    for folder in (inside, repository, temporary):
+        folder.mkdir(mode=0o755)
+        os.chown(folder, FIRST_ID, FIRST_ID)
+    inside.chmod(0o700)
     for path in download.repository.iterdir():
         (repository / path.name).hardlink_to(path)
         path.chmod(0o644)
-    pack.write_tree(guest.systemd_files(), work / "base.tar")
+    pack.write_tree(guest.systemd_files(), inside / "base.tar")
     own = [guest.file(path, item.content, item.mode) for path, item in recipe.files.items()]
-    pack.write_tree(own, work / "files.tar")
-    pack.write_tree(
-        [guest.file(f"etc/apt/sources.list.d/{recipe.distribution}.sources", guest.sources_list(recipe))],
-        work / "apt.tar",
-    )
-    (work / "commands").write_text(_script("recipe command", recipe.commands))
-    (work / "finish").write_text(_script("", guest.SYSTEMD_COMMANDS))
+    pack.write_tree(own, inside / "files.tar")
+    sources = f"etc/apt/sources.list.d/{recipe.distribution}.sources"
+    pack.write_tree([guest.file(sources, guest.sources_list(recipe))], inside / "apt.tar")
+    (inside / "resolv.conf").write_text(_resolvers())
+    (inside / "commands").write_text(_recipe_script(recipe.commands))
+    (inside / "finish").write_text("\n".join([HEAD, *guest.SYSTEMD_COMMANDS, ""]))
 
 
-def _script(what: str, commands: tuple[str, ...]) -> str:
-    """A shell script that names the line it fails in and stops there."""
-    lines = ["set -e", "export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+def _resolvers() -> str:
+    try:
+        return Path("/etc/resolv.conf").read_text()
+    except OSError:
+        return ""
+
+
+def _recipe_script(commands: tuple[str, ...]) -> str:
+    """Each command is announced, so that the one that fails can be named."""
+    lines = [HEAD]
     for number, command in enumerate(commands, 1):
-        if what:
-            lines.append(f"echo 'hutch: {what} {number} of {len(commands)}' >&2")
-        lines.append(command)
-    return "\n".join([*lines, ""])
+        lines += [f"echo 'hutch: recipe command {number}' >&2", command]
+    return "\n".join([*lines, f"echo '{COMMANDS_DONE}' >&2", ""])
 
 
 def _namespaces(recipe: Recipe) -> list[str]:
-    argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--ipc", "--uts"]
+    argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     return argv if recipe.network else [*argv, "--net"]
 
 
-def _sandbox(recipe: Recipe, work: Path) -> list[str]:
-    return ["sh", str(SANDBOX), str(work), "network" if recipe.network else "offline", "env", "TMPDIR=/mnt/tmp"]
+def _sandbox(recipe: Recipe, inside: Path) -> list[str]:
+    network = "network" if recipe.network else "offline"
+    return ["sh", str(SANDBOX), str(inside), str(FIRST_ID), str(ID_COUNT), network, "env", "TMPDIR=/mnt/tmp"]
 
 
 def _mmdebstrap(recipe: Recipe) -> list[str]:
     inside = 'chroot "$1" /bin/sh'
     return [
         "mmdebstrap",
-        "--mode=unshare",
+        "--mode=root",
         "--variant=minbase",
         "--format=tar",
         "--verbose",
@@ -97,6 +106,7 @@ def _mmdebstrap(recipe: Recipe) -> list[str]:
         "--customize-hook=tar-in /mnt/base.tar /",
         "--customize-hook=tar-in /mnt/apt.tar /",
         "--customize-hook=tar-in /mnt/files.tar /",
+        *(["--customize-hook=upload /mnt/resolv.conf /etc/resolv.conf"] if recipe.network else []),
         f"--customize-hook={inside} < /mnt/commands",
         f"--customize-hook={inside} < /mnt/finish",
         "",
@@ -110,7 +120,6 @@ class _Watcher:
 
     def __init__(self, count: int, progress: Callable[[str], None]) -> None:
         self.count, self.progress, self.done, self.said = count, progress, 0, 0
-        self.command = ""
 
     def __call__(self, line: str) -> None:
         if line.startswith(("Unpacking ", "Setting up ")):
@@ -119,15 +128,17 @@ class _Watcher:
             if part >= self.said + 10:
                 self.said = part // 10 * 10
                 self.progress(f"Installing {self.count} packages: {self.said}%")
-        elif match := re.match(r"hutch: (recipe command \d+ of \d+)", line):
+        elif match := re.match(r"hutch: (recipe command \d+)", line):
             self.progress(f"Running {match[1]}")
 
 
 def _explain(error: ToolFailed) -> None:
-    """Raise with the recipe's own words when it was one of its commands that failed."""
+    """Raise with the command's own words when it was one of the recipe's commands that failed."""
     lines = error.stderr.splitlines()
     for index in range(len(lines) - 1, -1, -1):
-        match = re.match(r"hutch: (recipe command \d+) of", lines[index])
+        if lines[index] == COMMANDS_DONE:
+            return
+        match = re.match(r"hutch: (recipe command \d+)", lines[index])
         if match:
             said = [line for line in lines[index + 1 :] if not line.startswith(("E: ", "I: ", "W: "))]
             raise Invalid(f"{match[1]} failed: {said[-1] if said else 'it printed nothing'}") from error

@@ -28,7 +28,7 @@ from hutch.errors import Invalid, NotFound
 from hutch.imagebuild import sources
 
 # Raised whenever the same recipe would give another image.
-BUILDER_VERSION = 5
+BUILDER_VERSION = 6
 
 DEBIAN_ARCHITECTURES = {
     "x86_64": "amd64",
