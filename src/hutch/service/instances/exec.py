@@ -6,18 +6,19 @@ away, and the command is killed.
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import signal
-from collections.abc import Coroutine, Mapping
-from contextlib import ExitStack
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 from hutch.errors import HutchError, Invalid
-from hutch.kernel import inside, pty, run
+from hutch.kernel import pipes
 from hutch.kernel.openat2 import open_in_root
+from hutch.runtime.enter import Errand, Session
 from hutch.schema.base import Config, strings
 from hutch.schema.instance import ExecPost
 from hutch.service.instances import expand, render
@@ -31,7 +32,8 @@ PATIENCE = 5.0
 _BLOCK = 1 << 18
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MORE_PATH = {"snap": "/snap/bin", "etc/NIXOS": "/run/current-system/sw/bin"}
-_GRACE = 5.0
+_SILENCE = 0.1
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 def start(parts: Parts, project: str, name: str, wanted: ExecPost) -> Operation:
@@ -63,43 +65,31 @@ class _Command:
             raise Invalid("the command is missing" if not wanted.command else "a command cannot hold a null byte")
         self.parts, self.project, self.name, self.wanted = parts, project, name, wanted
         self.interactive = bool(wanted.interactive)
+        user = wanted.user or 0
         config, _ = expand.of(parts.state, record)
-        self.environment = environment(strings(wanted.environment), config, wanted.user or 0, running.init)
-        self.argv = parts.runtime.attach_command(
-            project,
-            name,
-            wanted.command,
-            environment=self.environment,
-            user=wanted.user or 0,
-            group=wanted.group or 0,
-            cwd=wanted.cwd or "/root",
-        )
+        self.environment, folder = surroundings(strings(wanted.environment), config, user, running.init)
+        self.errand = Errand(wanted.command, self.environment, user, wanted.group or 0, wanted.cwd or folder)
         self.secrets: dict[str, str] = {}
 
     async def unattended(self, operation: Operation) -> None:
         """Run to the end with no websockets; the output is thrown away, or recorded in the instance's logs."""
+        names = [f"exec_{operation.id}.{stream}" for stream in ("stdout", "stderr")]
+        folder = self.parts.instance_directory(self.project, self.name) / "logs"
         with ExitStack() as stack:
-            out = err = asyncio.subprocess.DEVNULL
-            names = [f"exec_{operation.id}.{stream}" for stream in ("stdout", "stderr")]
-            if self.wanted.record_output:
-                folder = self.parts.instance_directory(self.project, self.name) / "logs"
-                out, err = await asyncio.to_thread(_open_records, [folder / name for name in names])
-                stack.callback(os.close, out)
-                stack.callback(os.close, err)
-            process = await run.start(self.argv, stdout=out, stderr=err)
-        shown: dict[str, Any] = {"return": await self._ended(process)}
+            stdio = await asyncio.to_thread(_stdio, folder, names if self.wanted.record_output else [])
+            for fd in set(stdio):
+                stack.callback(os.close, fd)
+            session = await self._execute(stdio=stdio)
+        with closing(session):
+            shown: dict[str, Any] = {"return": await _ended(session)}
         if self.wanted.record_output:
             base, _, project = render.url(self.project, self.name).partition("?")
             urls = [f"{base}/logs/{name}" + (f"?{project}" if project else "") for name in names]
             shown["output"] = {"1": urls[0], "2": urls[1]}
         operation.update(**shown)
 
-    async def _ended(self, process: asyncio.subprocess.Process) -> int:
-        try:
-            return _exit_code(await process.wait())
-        except asyncio.CancelledError:
-            await _kill(process)
-            raise
+    async def _execute(self, stdio: Sequence[int] | None = None, size: tuple[int, int] = (0, 0)) -> Session:
+        return await self.parts.runtime.execute(self.project, self.name, self.errand, stdio=stdio, size=size)
 
     async def attended(self, operation: Operation) -> None:
         """Wait for the client's websockets, then run the command between them."""
@@ -129,65 +119,58 @@ class _Command:
         return {stream: future.result() for stream, future in needed.items()}
 
     async def _on_terminal(self, sockets: Mapping[str, Socket], control: asyncio.Future[Socket]) -> int:
-        with ExitStack() as stack:
-            master, slave = pty.open_pty(self.wanted.width or 0, self.wanted.height or 0)
-            stack.callback(os.close, master)
-            try:
-                process = await run.start(self.argv, stdin=slave, stdout=slave, stderr=slave)
-            finally:
-                os.close(slave)
-            attached = _Attached(process, master)
-            socket = sockets["0"]
-            outputs = [attached.pump(master, socket)]
-            inputs = [attached.feed_terminal(socket), attached.obey(control)]
+        session = await self._execute(size=(self.wanted.width or 0, self.wanted.height or 0))
+        with closing(session):
+            assert session.master is not None
+            attached = _Attached(session)
+            outputs = [attached.pump(session.master, sockets["0"])]
+            inputs = [attached.feed_terminal(session.master, sockets["0"]), attached.obey(control)]
             return await attached.see_through(outputs, inputs)
 
     async def _on_pipes(self, sockets: Mapping[str, Socket], control: asyncio.Future[Socket]) -> int:
         with ExitStack() as stack:
-            theirs = ExitStack()
-            ends = [pty.pipe(ours=1), pty.pipe(ours=0, wide=True), pty.pipe(ours=0, wide=True)]
-            mine = [ends[0][1], ends[1][0], ends[2][0]]
-            given = [ends[0][0], ends[1][1], ends[2][1]]
-            stdin = ExitStack()
-            stack.enter_context(stdin)
-            stdin.callback(os.close, mine[0])
-            for fd in mine[1:]:
-                stack.callback(os.close, fd)
-            for fd in given:
-                theirs.callback(os.close, fd)
-            with theirs:
-                process = await run.start(self.argv, stdin=given[0], stdout=given[1], stderr=given[2])
-            attached = _Attached(process)
-            outputs = [attached.pump(mine[number], sockets[str(number)]) for number in (1, 2)]
+            stdin = stack.enter_context(ExitStack())
+            ends = [pipes.pipe(ours=1), pipes.pipe(ours=0, wide=True), pipes.pipe(ours=0, wide=True)]
+            stdin.callback(os.close, ends[0][1])
+            stack.callback(os.close, ends[1][0])
+            stack.callback(os.close, ends[2][0])
+            with ExitStack() as theirs:
+                given = [ends[0][0], ends[1][1], ends[2][1]]
+                for fd in given:
+                    theirs.callback(os.close, fd)
+                session = await self._execute(stdio=given)
+            stack.enter_context(closing(session))
+            attached = _Attached(session)
+            outputs = [attached.pump(ends[number][0], sockets[str(number)]) for number in (1, 2)]
             watches = [attached.watch(sockets[str(number)]) for number in (1, 2)]
-            inputs = [attached.feed_pipe(sockets["0"], mine[0], stdin), *watches, attached.obey(control)]
+            inputs = [attached.feed_pipe(sockets["0"], ends[0][1], stdin), *watches, attached.obey(control)]
             return await attached.see_through(outputs, inputs)
 
 
 class _Attached:
-    """An lxc-attach that runs, and the coroutines between its descriptors and the client's sockets."""
+    """A command that runs, and the coroutines between its descriptors and the client's sockets."""
 
-    def __init__(self, process: asyncio.subprocess.Process, master: int = -1) -> None:
-        self.process, self.master = process, master
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self.sent: set[Socket] = set()
         self.gone = asyncio.Event()
+        self.over = asyncio.Event()
 
     async def see_through(
         self, outputs: list[Coroutine[Any, Any, None]], inputs: list[Coroutine[Any, Any, None]]
     ) -> int:
         """The exit code, once every output has been sent to its end. A client that goes away, or the operation's end, kills."""
         inbound = [asyncio.ensure_future(each) for each in inputs]
-        ended = asyncio.gather(self.process.wait(), *outputs)
+        ended = asyncio.gather(self._code(), *outputs)
         gone = asyncio.ensure_future(self.gone.wait())
         try:
             await asyncio.wait([ended, gone], return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
-                ended.result()
-            else:
-                await _kill(self.process)
-            return _exit_code(await self.process.wait())
+                return int(ended.result()[0])
+            self.session.send(signal.SIGKILL, group=True)
+            return await self.session.wait()
         except BaseException:
-            await _kill(self.process)
+            self.session.send(signal.SIGKILL, group=True)
             raise
         finally:
             rest = [ended, gone, *inbound]
@@ -195,15 +178,35 @@ class _Attached:
                 each.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
 
+    async def _code(self) -> int:
+        try:
+            return await self.session.wait()
+        finally:
+            self.over.set()
+
     async def pump(self, fd: int, socket: Socket) -> None:
         """Send what the command writes, and the mark of its end."""
         try:
-            while data := await pty.read(fd, _BLOCK):
+            while data := await self._read(fd):
                 await socket.send(data)
             await socket.send("")
         except (ConnectionError, RuntimeError):
             self.gone.set()
         self.sent.add(socket)
+
+    async def _read(self, fd: int) -> bytes:
+        """The next output. A terminal that outlives its command, because something in the guest holds it, ends when it is silent."""
+        if fd != self.session.master:
+            return await pipes.read(fd, _BLOCK)
+        reading = asyncio.ensure_future(pipes.read(fd, _BLOCK))
+        over = asyncio.ensure_future(self.over.wait())
+        try:
+            await asyncio.wait([reading, over], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([reading], timeout=_SILENCE)
+            return reading.result() if reading.done() else b""
+        finally:
+            over.cancel()
+            reading.cancel()
 
     async def watch(self, socket: Socket) -> None:
         """See to it that a client's going away is noticed on a socket that it only reads."""
@@ -220,16 +223,16 @@ class _Attached:
         reading = True
         while (data := await socket.receive()) is not None:
             if data and reading:
-                reading = await pty.write(fd, data.encode() if isinstance(data, str) else data)
+                reading = await pipes.write(fd, data.encode() if isinstance(data, str) else data)
             elif data == "":
                 stdin.close()
                 reading = False
         stdin.close()
 
-    async def feed_terminal(self, socket: Socket) -> None:
+    async def feed_terminal(self, master: int, socket: Socket) -> None:
         while (data := await socket.receive()) is not None:
             if data:
-                await pty.write(self.master, data.encode() if isinstance(data, str) else data)
+                await pipes.write(master, data.encode() if isinstance(data, str) else data)
         self._left(socket)
 
     async def obey(self, connected: asyncio.Future[Socket]) -> None:
@@ -237,70 +240,60 @@ class _Attached:
         control = await asyncio.shield(connected)
         while (text := await control.receive()) is not None:
             try:
-                await self._do(json.loads(text))
+                self._do(json.loads(text))
             except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
                 log.info("a control message of an exec is not understood: %s: %s", text[:200], error)
         self.gone.set()
 
-    async def _do(self, message: Mapping[str, Any]) -> None:
+    def _do(self, message: Mapping[str, Any]) -> None:
         match message.get("command"):
-            case "window-resize" if self.master >= 0:
-                arguments = message["args"]
-                pty.resize(self.master, int(arguments["width"]), int(arguments["height"]))
-                # It has no controlling terminal, so the kernel does not tell it.
-                with contextlib.suppress(ProcessLookupError):
-                    self.process.send_signal(signal.SIGWINCH)
-            case "signal" if inside.is_signal(number := int(message["signal"])):
-                await inside.send(self.process.pid, number)
+            case "window-resize":
+                size = message["args"]
+                self.session.resize(int(size["width"]), int(size["height"]))
+            case "signal" if (number := int(message["signal"])) in signal.valid_signals():
+                self.session.send(number)
 
 
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    """End the command in the guest and its process group; lxc-attach follows, or is ended as well."""
-    if process.returncode is not None:
-        return
-    await inside.send(process.pid, signal.SIGKILL, group=True)
+async def _ended(session: Session) -> int:
     try:
-        async with asyncio.timeout(_GRACE):
-            await process.wait()
-    except TimeoutError:
-        run.kill(process)
-        await process.wait()
+        return await session.wait()
+    except asyncio.CancelledError:
+        session.send(signal.SIGKILL, group=True)
+        raise
 
 
-def _exit_code(status: int) -> int:
-    return 128 - status if status < 0 else status
+def _stdio(folder: Path, records: Sequence[str]) -> list[int]:
+    """Nothing to read, and to write new files of these names, or nowhere."""
+    opened = [os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)]
+    if not records:
+        return opened * 3
+    folder.mkdir(exist_ok=True, mode=0o700)
+    return opened + [os.open(folder / name, _NEW, 0o600) for name in records]
 
 
-def _open_records(paths: list[Any]) -> tuple[int, int]:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    paths[0].parent.mkdir(exist_ok=True, mode=0o700)
-    return os.open(paths[0], flags, 0o600), os.open(paths[1], flags, 0o600)
-
-
-def environment(asked: Config, config: Config, user: int, init: int) -> Config:
-    """The request's variables, then the instance's environment.* keys, then what every command gets."""
+def surroundings(asked: Config, config: Config, user: int, init: int) -> tuple[Config, str]:
+    """The environment: the request's variables, then the instance's environment.* keys, then what every command gets.
+    And the folder that a command runs in when none is asked for."""
     found = dict(asked)
     for key, value in config.items():
         if key.startswith("environment."):
             found.setdefault(key.removeprefix("environment."), value)
-    if "PATH" not in found:
-        found["PATH"] = ":".join([_PATH, *_more_path(init)])
+    with ExitStack() as stack:
+        root = os.open(f"/proc/{init}/root", os.O_PATH | os.O_CLOEXEC)
+        stack.callback(os.close, root)
+        if "PATH" not in found:
+            found["PATH"] = ":".join([_PATH, *(folder for path, folder in _MORE_PATH.items() if _has(root, path))])
+        folder = "/root" if user == 0 and _has(root, "root") else "/"
     if user == 0:
         found.setdefault("HOME", "/root")
         found.setdefault("USER", "root")
     found.setdefault("LANG", "C.UTF-8")
-    return found
+    return found, folder
 
 
-def _more_path(init: int) -> list[str]:
-    found = []
-    with contextlib.suppress(OSError):
-        root = os.open(f"/proc/{init}/root", os.O_PATH | os.O_CLOEXEC)
-        try:
-            for path, folder in _MORE_PATH.items():
-                with contextlib.suppress(OSError):
-                    os.close(open_in_root(root, path, os.O_PATH))
-                    found.append(folder)
-        finally:
-            os.close(root)
-    return found
+def _has(root: int, path: str) -> bool:
+    try:
+        os.close(open_in_root(root, path, os.O_PATH))
+    except OSError:
+        return False
+    return True

@@ -1,29 +1,12 @@
-"""Pseudo terminals and pipes as the event loop uses them."""
+"""Pipes, and terminals read like pipes, as the event loop uses them."""
 
 import asyncio
 import errno
 import fcntl
 import os
-import struct
-import termios
-import tty
 
 PIPE = 1 << 20
 """Bytes that a pipe holds, so that a fast writer is not stopped at each of the loop's turns."""
-
-
-def open_pty(columns: int = 0, rows: int = 0) -> tuple[int, int]:
-    """A master and its slave, in raw mode: whoever gets the slave has a terminal of its own behind it."""
-    master, slave = os.openpty()
-    tty.setraw(slave)
-    if columns > 0 and rows > 0:
-        resize(master, columns, rows)
-    os.set_blocking(master, False)
-    return master, slave
-
-
-def resize(master: int, columns: int, rows: int) -> None:
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows & 0xFFFF, columns & 0xFFFF, 0, 0))
 
 
 def pipe(*, ours: int, wide: bool = False) -> tuple[int, int]:
