@@ -18,15 +18,29 @@ _KEPT = 64
 
 _users: OrderedDict[tuple[IdMap, ...], int] = OrderedDict()
 _making = asyncio.Lock()
+_host_mounts: int | None = None
 
 
-def own_mounts() -> None:
+def own_mounts() -> int:
     """Give this process a mount namespace of its own that sees the host's mounts come and go, not the other way round.
 
-    Must be called while the process has one thread.
+    The answer is a descriptor of the host's. Must be called while the process has one thread.
     """
+    global _host_mounts
+    _host_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     libc("unshare", CLONE_NEWNS, what="unshare of the mount namespace")
     propagation(Path("/"), MS_SLAVE)
+    return _host_mounts
+
+
+def among_host_mounts(argv: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The command, and the descriptors it needs, that runs `argv` in the host's mount namespace.
+
+    For what outlives the daemon: it would otherwise keep the daemon's mounts, guests' roots and pools, alive after it.
+    """
+    if _host_mounts is None:
+        return list(argv), []
+    return ["nsenter", f"--mount=/proc/self/fd/{_host_mounts}", "--", *argv], [_host_mounts]
 
 
 def join_mounts(pid: int) -> None:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address
 from pathlib import Path
 
 from hutch.errors import HutchError
-from hutch.kernel import ip, pidfd
+from hutch.kernel import ip, namespaces, pidfd
 from hutch.kernel.run import run
 from hutch.schema.base import Config
 from hutch.schema.keys.base import as_bool
@@ -123,7 +123,8 @@ class Dnsmasq:
     async def _start(self) -> None:
         await asyncio.to_thread(self._trim_log)
         # It puts itself into the background once it listens: an error before that is the status of this call.
-        await run(self._arguments)
+        words, descriptors = namespaces.among_host_mounts(self._arguments)
+        await run(words, pass_fds=descriptors)
         self._began = time.monotonic()
         found = await asyncio.to_thread(self._find)
         if found is None:
