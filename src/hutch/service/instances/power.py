@@ -77,6 +77,9 @@ async def start(parts: Parts, project: str, name: str) -> None:
             return
         if running is not None:
             raise Conflict("The instance is already running")
+        if (project, name) in parts.live:
+            await cleared(parts, project, name)
+            record = parts.state.instances.get(project, name)
         await boot(parts, record)
         parts.events.lifecycle("instance-started", render.url(project, name), project)
 
