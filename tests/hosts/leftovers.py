@@ -68,7 +68,8 @@ def _cgroups() -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         words = line.split()
         if words[words.index("-") + 1] in ("cgroup", "cgroup2"):
-            yield from (str(path) for path in Path(words[4]).rglob("*") if path.is_dir() and _is_ours(path.name))
+            for folder, names, _ in os.walk(words[4]):
+                yield from (f"{folder}/{name}" for name in names if _is_ours(name))
 
 
 def _is_ours(name: str) -> bool:
