@@ -93,8 +93,12 @@ class Group:
             for folder in _down(self.layout.legacy["cpuset"], parent):
                 _inherit_cpuset(folder)
 
+    def folders(self) -> list[Path]:
+        """The group in every hierarchy that has it."""
+        return [folder for root in self.layout.roots() if (folder := root / self.path).is_dir()]
+
     def exists(self) -> bool:
-        return any((root / self.path).is_dir() for root in self.layout.roots())
+        return bool(self.folders())
 
     def processes(self) -> set[int]:
         """Every process in the group and below it, by pid of this namespace."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hutch.runtime.enter import Errand, Session
 from hutch.runtime.plan import LaunchPlan
 
 
@@ -83,6 +84,23 @@ class Runtime(ABC):
     @abstractmethod
     async def set_limits(self, project: str, name: str, limits: Mapping[str, str]) -> None:
         """Apply cgroup settings (v2 words, as in LaunchPlan.limits) to a running guest."""
+
+    @abstractmethod
+    async def execute(
+        self,
+        project: str,
+        name: str,
+        errand: Errand,
+        *,
+        stdio: Sequence[int] | None = None,
+        size: tuple[int, int] = (0, 0),
+    ) -> Session:
+        """Run a command inside the guest, in a session of its own.
+
+        It gets the three descriptors `stdio` (the caller closes its own), or without them a native pty of the guest's devpts of
+        `size` (columns, rows) whose master the session has. A command that is not found ends with 127, one that cannot be run
+        with 126.
+        """
 
     @abstractmethod
     def attach_command(

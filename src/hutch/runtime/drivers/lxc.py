@@ -15,6 +15,7 @@ from pathlib import Path
 from hutch.errors import Conflict, HutchError, NotFound, ToolFailed
 from hutch.kernel import cgroup, run
 from hutch.runtime.base import Ended, Running, Runtime, Usage
+from hutch.runtime.enter import Door, Errand, Session
 from hutch.runtime.lxc import config, find, record, signals
 from hutch.runtime.lxc import log as lxc_log
 from hutch.runtime.lxc.guest import Guest, clear
@@ -37,6 +38,7 @@ class Driver(Runtime):
         self.layout = cgroup.layout()
         self._guests: dict[tuple[str, str], Guest] = {}
         self._starting: set[tuple[str, str]] = set()
+        self._door = Door()
         self._path = _path_without_newuidmap()
 
     async def start(self, plan: LaunchPlan) -> Running:
@@ -157,6 +159,21 @@ class Driver(Runtime):
     async def set_limits(self, project: str, name: str, limits: Mapping[str, str]) -> None:
         await asyncio.to_thread(self._guest(project, name).group.write, limits)
 
+    async def execute(
+        self,
+        project: str,
+        name: str,
+        errand: Errand,
+        *,
+        stdio: Sequence[int] | None = None,
+        size: tuple[int, int] = (0, 0),
+    ) -> Session:
+        guest = self._guest(project, name)
+        if guest.init is None:
+            raise NotFound(f"the instance {name} is not running")
+        about = {"init": guest.running.init, "groups": guest.folders, "profile": str(config.SECCOMP)}
+        return await self._door.enter(errand, about, guest.init, stdio=stdio, size=size)
+
     def attach_command(
         self,
         project: str,
@@ -189,6 +206,7 @@ class Driver(Runtime):
         for guest in self._guests.values():
             guest.release()
         self._guests.clear()
+        await self._door.close()
         await asyncio.to_thread(cgroup.Group(self.layout, f"{self.prefix}/monitor/none").remove_parents)
 
     def _guest(self, project: str, name: str) -> Guest:

@@ -35,15 +35,16 @@ class Guest:
         self.project, self.name, self.directory = project, name, directory
         self.group, self._groups = groups[0], groups
         self.running = Running(processes.init, processes.monitor, processes.init_started, self.group.frozen())
+        self.folders = [str(folder) for folder in self.group.folders()]
         self.gone = asyncio.Event()
         self._over = over
-        self._init = pidfd.open_pid(processes.init)
+        self.init = pidfd.open_pid(processes.init)
         self._ending: asyncio.Future[None] | None = None
         self._watch = pidfd.Watch(processes.monitor, self._monitor_ended)
 
     def send(self, number: int) -> bool:
         """Signal the init; false when it has ended."""
-        return self._init is not None and pidfd.send(self._init, number)
+        return self.init is not None and pidfd.send(self.init, number)
 
     def set_frozen(self, frozen: bool) -> None:
         self.running = replace(self.running, frozen=frozen)
@@ -72,9 +73,9 @@ class Guest:
         self._close()
 
     def _close(self) -> None:
-        if self._init is not None:
-            os.close(self._init)
-            self._init = None
+        if self.init is not None:
+            os.close(self.init)
+            self.init = None
 
     def _monitor_ended(self) -> None:
         self._ending = asyncio.ensure_future(self._end())
