@@ -7,7 +7,7 @@ session of its own (CRIU refuses a guest with sessions from outside) and has ini
 Started as `python -I -S enter.py` with a SOCK_SEQPACKET socket as standard input; ends when that does. A packet is a JSON
 object with descriptors beside it:
 
-    -> id, init, user, group, cwd, environment, command, groups, profile   + init's pidfd, and the command's stdin, stdout, stderr
+    -> id, init, started, user, group, cwd, environment, command, groups, profile   + init's pidfd, and the command's stdin, stdout, stderr
        with columns and rows instead of the three descriptors, the command gets a native pty of the guest's devpts
     <- id, pid                    + pidfd of the command, and the pty's master
     <- id, error                  it was not started
@@ -19,6 +19,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import gc
 import json
 import os
 import resource
@@ -29,9 +30,11 @@ import stat
 import struct
 import sys
 import termios
-from typing import Any, NoReturn
+import time
+from typing import Any, ClassVar, NoReturn
 
 PACKET = 1 << 20
+KEPT, MANY = 5.0, 1000
 CLONE_PARENT, CLONE_PIDFD = 0x8000, 0x1000
 CLONE3, PIDFD_SEND_SIGNAL, CLOSE_RANGE = 435, 424, 436
 NAMESPACES = {
@@ -131,9 +134,21 @@ def load_filter(program: bytes) -> None:
 
 
 class Init:
-    """What a command takes over from the guest's init, read from the host's /proc."""
+    """What a command takes over from the guest's init, read from the host's /proc; kept for some seconds."""
 
-    def __init__(self, pid: int) -> None:
+    known: ClassVar[dict[int, "Init"]] = {}
+
+    @classmethod
+    def of(cls, pid: int, started: int) -> "Init":
+        found = cls.known.get(pid)
+        if found is None or found.started != started or time.monotonic() - found.seen > KEPT:
+            if len(cls.known) > MANY:
+                cls.known.clear()
+            found = cls.known[pid] = cls(pid, started)
+        return found
+
+    def __init__(self, pid: int, started: int) -> None:
+        self.started, self.seen = started, time.monotonic()
         self.proc = f"/proc/{pid}"
         status = dict(line.split(":", 1) for line in self.text("status").splitlines() if ":" in line)
         self.bounding = int(status["CapBnd"], 16)
@@ -148,11 +163,13 @@ class Init:
             (kind, resource.prlimit(pid, kind)) for kind in range(resource.RLIMIT_CPU, resource.RLIMIT_RTPRIO + 1)
         ]
 
+        self.namespaces = self.different()
+
     def text(self, name: str) -> str:
         with open(f"{self.proc}/{name}") as file:  # noqa: PTH123
             return file.read()
 
-    def namespaces(self) -> int:
+    def different(self) -> int:
         """The kinds in which it differs from us: entering our own user namespace is an error."""
         flags = 0
         for kind, flag in NAMESPACES.items():
@@ -207,13 +224,12 @@ def clone_sibling() -> tuple[int, int]:
 def errand(request: Packet, fds: list[int], report: socket.socket) -> NoReturn:
     """The child's life: enter, start the command, tell the parent."""
     try:
-        init = Init(request["init"])
+        init = Init.of(request["init"], request["started"])
         program = seccomp_program(request["profile"]) if init.filtered else b""
         host_proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
         join_groups(request["groups"])
         take_over(init)
-        flags = init.namespaces()
-        check(libc.setns(fds[0], flags), "setns")
+        check(libc.setns(fds[0], init.namespaces), "setns")
         # The host's root has no name in a user namespace; what it creates there could not be changed by anybody.
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
@@ -311,8 +327,9 @@ class Server:
             return False
         packet = json.loads(data)
         with contextlib.suppress(OSError, ValueError):
-            # Compiled here, once, for every child.
+            # Learnt here, once, for every child.
             seccomp_program(packet["profile"])
+            Init.of(packet["init"], packet["started"])
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         child = os.fork()
         if child == 0:
@@ -353,6 +370,9 @@ def main() -> None:
     shield_interpreter()
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     daemon = socket.socket(fileno=0)
+    # No collection ever: it would copy the pages that children share.
+    gc.disable()
+    gc.freeze()
     with contextlib.suppress(ConnectionError):
         Server(daemon).serve()
 

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import struct
 import sys
@@ -164,7 +165,7 @@ class Door:
         waiting, code = self._started.get(number), self._codes.get(number)
         if waiting is None or waiting.done() or code is None:
             # Whoever asked has been cancelled.
-            pidfd.send(fds[0], 9)
+            pidfd.send(fds[0], signal.SIGKILL)
             for fd in fds:
                 os.close(fd)
             return

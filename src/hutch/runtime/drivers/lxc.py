@@ -171,7 +171,12 @@ class Driver(Runtime):
         guest = self._guest(project, name)
         if guest.init is None:
             raise NotFound(f"the instance {name} is not running")
-        about = {"init": guest.running.init, "groups": guest.folders, "profile": str(config.SECCOMP)}
+        about = {
+            "init": guest.running.init,
+            "started": guest.running.started,
+            "groups": guest.folders,
+            "profile": str(config.SECCOMP),
+        }
         return await self._door.enter(errand, about, guest.init, stdio=stdio, size=size)
 
     def attach_command(
