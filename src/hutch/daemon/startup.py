@@ -85,6 +85,7 @@ async def _build(options: Options, host_mounts: int, lifetime: Lifetime, stack: 
         parts.tasks.spawn(power.ended(parts, project, name, target), f"end of instance {name}")
 
     runtime = registry.load(runtimes, "lxc")(options.identity, ended, lxcfs(options))
+    stack.push_async_callback(runtime.close)
     parts = Parts(
         directory=directory,
         state=state,
