@@ -6,6 +6,7 @@ away, and the command is killed.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -32,7 +33,7 @@ PATIENCE = 5.0
 _BLOCK = 1 << 18
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MORE_PATH = {"snap": "/snap/bin", "etc/NIXOS": "/run/current-system/sw/bin"}
-_SILENCE = 0.1
+_SILENCE, _GRACE = 0.1, 1.0
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -167,7 +168,7 @@ class _Attached:
             await asyncio.wait([ended, gone], return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 return int(ended.result()[0])
-            self.session.send(signal.SIGKILL, group=True)
+            await self._hang_up()
             return await self.session.wait()
         except BaseException:
             self.session.send(signal.SIGKILL, group=True)
@@ -177,6 +178,15 @@ class _Attached:
             for each in rest:
                 each.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
+
+    async def _hang_up(self) -> None:
+        """End what runs for nobody. A shell may first tell its jobs, and one that was made to outlive it (nohup) does."""
+        if self.session.master is not None:
+            self.session.send(signal.SIGHUP, group=True)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GRACE):
+                    await self.session.wait()
+        self.session.send(signal.SIGKILL, group=True)
 
     async def _code(self) -> int:
         try:
