@@ -47,6 +47,13 @@ def host() -> Iterator[Host]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def debian(host: Host) -> str:
+    """The alias of a Debian 12 image on the shared host."""
+    host.import_image(images.built("debian/12"), "debian")
+    return "debian"
+
+
 @pytest.fixture
 def hosts() -> Iterator[Callable[..., Host]]:
     """Makes hosts of the test's own (the arguments are Host's), gone after it."""

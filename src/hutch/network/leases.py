@@ -15,7 +15,7 @@ _SO_BINDTODEVICE = 25
 
 @dataclass(frozen=True)
 class Given:
-    """A line of the leases file. `hwaddr` is empty for IPv6, where `client` ends with it as a rule; `iaid` is for IPv6."""
+    """A line of the leases file. `hwaddr` is empty for IPv6, `iaid` is for IPv6."""
 
     address: str
     hostname: str
@@ -27,9 +27,16 @@ class Given:
     def is_ipv6(self) -> bool:
         return ":" in self.address
 
-    def belongs_to(self, hwaddr: str) -> bool:
-        mac = hwaddr.lower()
-        return bool(mac) and (self.hwaddr == mac or (self.is_ipv6 and self.client.lower().endswith(mac)))
+    def belongs_to(self, nic: Reservation, *, named: bool) -> bool:
+        """Whether a nic has this lease; `named` says that hostnames are what DHCP gave, not what guests ask for.
+
+        An IPv6 client identifies itself by a DUID, which has the hardware address in it only with some of them.
+        """
+        mac = nic.hwaddr.lower()
+        if not self.is_ipv6:
+            return self.hwaddr == mac
+        by_name = named and nic.project == "default" and self.hostname == nic.instance
+        return by_name or self.client.lower().endswith(mac) or self.address == nic.ipv6
 
 
 def given(path: Path) -> list[Given]:
@@ -66,7 +73,12 @@ def eui64(network: IPv6Network, hwaddr: str) -> str:
 
 
 def of_guests(
-    reserved: list[Reservation], leased: list[Given], seen: list[tuple[str, str]], slaac: IPv6Network | None
+    reserved: list[Reservation],
+    leased: list[Given],
+    seen: list[tuple[str, str]],
+    *,
+    slaac: IPv6Network | None,
+    named: bool,
 ) -> list[Lease]:
     """What each nic has or may take: its fixed addresses, what DHCP gave, what it made for itself or was `seen` to use.
 
@@ -79,11 +91,11 @@ def of_guests(
         if slaac is not None and not nic.ipv6:
             address = eui64(slaac, nic.hwaddr)
             found.setdefault(address, Lease(nic.instance, nic.hwaddr, address, "dynamic"))
-    owners = {nic.hwaddr.lower(): nic.instance for nic in reserved}
     for entry in leased:
-        hwaddr = next((mac for mac in owners if entry.belongs_to(mac)), entry.hwaddr)
-        hostname = owners.get(hwaddr, entry.hostname)
+        owner = next((nic for nic in reserved if entry.belongs_to(nic, named=named)), None)
+        hostname, hwaddr = (owner.instance, owner.hwaddr) if owner is not None else (entry.hostname, entry.hwaddr)
         found.setdefault(entry.address, Lease(hostname, hwaddr, entry.address, "dynamic"))
+    owners = {nic.hwaddr.lower(): nic.instance for nic in reserved}
     for address, hwaddr in seen:
         if slaac is not None and hwaddr in owners and IPv6Address(address) in slaac:
             found.setdefault(address, Lease(owners[hwaddr], hwaddr, address, "dynamic"))

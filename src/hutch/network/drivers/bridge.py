@@ -74,7 +74,7 @@ class Driver(NetworkDriver):
         gone = await asyncio.to_thread(reservations.remove, self.dnsmasq.hosts, project, instance, device)
         if gone is None:
             return
-        await asyncio.to_thread(self._give_back, gone.hwaddr)
+        await asyncio.to_thread(self._give_back, gone)
         await self.dnsmasq.reload()
 
     async def leases(self) -> list[Lease]:
@@ -83,7 +83,7 @@ class Driver(NetworkDriver):
         reserved = await asyncio.to_thread(reservations.load, self.dnsmasq.hosts)
         given = await asyncio.to_thread(leases.given, self.dnsmasq.leases)
         seen = await ip.neighbours(self.name)
-        return found + leases.of_guests(list(reserved.values()), given, seen, self._slaac)
+        return found + leases.of_guests(list(reserved.values()), given, seen, slaac=self._slaac, named=self._names)
 
     async def state(self) -> dict[str, Any]:
         return await interfaces.state(self.name)
@@ -174,11 +174,11 @@ class Driver(NetworkDriver):
         changed = [reservations.save(self.dnsmasq.hosts, entry, named=self._names) for entry in known]
         return any(changed)
 
-    def _give_back(self, hwaddr: str) -> None:
+    def _give_back(self, nic: Reservation) -> None:
         server = leases.server_id(self.dnsmasq.leases)
         for lease in leases.given(self.dnsmasq.leases):
             gateway = self.ipv6 if lease.is_ipv6 else self.ipv4
-            if gateway is not None and lease.belongs_to(hwaddr):
+            if gateway is not None and lease.belongs_to(nic, named=self._names):
                 leases.give_back(self.name, str(gateway.ip), lease, server)
 
 
