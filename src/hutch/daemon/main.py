@@ -81,12 +81,12 @@ def main() -> int:
         except BlockingIOError:
             print(f"hutchd: another daemon runs in {wanted.directory}", file=sys.stderr)
             return 1
-        host_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        namespaces.keep_host_mounts()
         enter_mounts(wanted.directory)
         if sys.version_info < (3, 12):
             asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
         try:
-            asyncio.run(startup.serve(wanted, host_mounts), debug=False)
+            asyncio.run(startup.serve(wanted), debug=False)
         except HutchError as error:
             log.error("%s", error)
             return 1

@@ -35,17 +35,14 @@ from hutch.work.tasks import Tasks
 log = logging.getLogger(__name__)
 
 
-async def serve(options: Options, host_mounts: int) -> None:
-    """Run the daemon until SIGTERM, SIGINT or a request to shut down.
-
-    `host_mounts` is the mount namespace from before the daemon took its own: the console keeper lives there.
-    """
+async def serve(options: Options) -> None:
+    """Run the daemon until SIGTERM, SIGINT or a request to shut down."""
     lifetime = Lifetime()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lifetime.ending.set)
     async with AsyncExitStack() as stack:
-        parts = await _build(options, host_mounts, lifetime, stack)
+        parts = await _build(options, lifetime, stack)
         await _bring_up(parts)
         await _listen(options, parts, stack)
         host_booted = await _booted(parts)
@@ -60,7 +57,7 @@ async def serve(options: Options, host_mounts: int) -> None:
         log.info("hutchd stops; instances go on")
 
 
-async def _build(options: Options, host_mounts: int, lifetime: Lifetime, stack: AsyncExitStack) -> Parts:
+async def _build(options: Options, lifetime: Lifetime, stack: AsyncExitStack) -> Parts:
     directory = options.directory
     for name in ("images", "instances", "networks", "storage-pools", "database"):
         (directory / name).mkdir(exist_ok=True, mode=0o711)
@@ -77,7 +74,7 @@ async def _build(options: Options, host_mounts: int, lifetime: Lifetime, stack: 
     stack.callback(logging.getLogger().removeHandler, handler)
     stack.push_async_callback(tasks.close)
     stack.push_async_callback(operations.close)
-    consoles = Consoles(directory, host_mounts)
+    consoles = Consoles(directory)
     await consoles.connect()
     stack.callback(consoles.stop)
 

@@ -21,16 +21,19 @@ _making = asyncio.Lock()
 _host_mounts: int | None = None
 
 
-def own_mounts() -> int:
-    """Give this process a mount namespace of its own that sees the host's mounts come and go, not the other way round.
-
-    The answer is a descriptor of the host's. Must be called while the process has one thread.
-    """
+def keep_host_mounts() -> None:
+    """Remember the present mount namespace as the host's, before this process enters another."""
     global _host_mounts
     _host_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def own_mounts() -> None:
+    """Give this process a mount namespace of its own that sees the host's mounts come and go, not the other way round.
+
+    Must be called while the process has one thread.
+    """
     libc("unshare", CLONE_NEWNS, what="unshare of the mount namespace")
     propagation(Path("/"), MS_SLAVE)
-    return _host_mounts
 
 
 def among_host_mounts(argv: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -77,7 +80,7 @@ async def _make(idmap: Sequence[IdMap]) -> int:
         assert process.stdout is not None
         if not await process.stdout.readline():
             raise HutchError("user namespaces cannot be made on this host: set the sysctl user.max_user_namespaces")
-        return _give_map(process.pid, idmap)
+        return await asyncio.to_thread(_give_map, process.pid, idmap)
 
 
 def _give_map(pid: int, idmap: Sequence[IdMap]) -> int:

@@ -21,7 +21,7 @@ from typing import Any
 
 import hutch.helper
 from hutch.errors import Conflict, NotFound, Unavailable
-from hutch.kernel import pidfd, run
+from hutch.kernel import namespaces, pidfd, run
 from hutch.kernel.idmap import IdMap, to_host
 
 log = logging.getLogger(__name__)
@@ -33,15 +33,10 @@ _ANSWER = 256 * 1024
 
 
 class Consoles:
-    """Every console of one daemon. `directory` holds the keeper's socket.
+    """Every console of one daemon. `directory` holds the keeper's socket."""
 
-    `mounts` is a descriptor of the mount namespace the keeper shall live in (the one from before the daemon unshared its own,
-    so that the keeper pins no instance's mounts); without it the keeper stays in the daemon's.
-    """
-
-    def __init__(self, directory: Path, mounts: int | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.socket = directory / "consoles.sock"
-        self.mounts = mounts
         self.keeper = 0
         self._connection: socket.socket | None = None
         self._watch: pidfd.Watch | None = None
@@ -152,11 +147,8 @@ class Consoles:
 
     async def _start(self) -> None:
         listener = await asyncio.to_thread(_listen, self.socket)
-        argv: list[str | Path] = [sys.executable, "-I", "-S", _PROGRAM]
-        passed = []
-        if self.mounts is not None:
-            argv = ["nsenter", f"--mount=/proc/self/fd/{self.mounts}", "--", *argv]
-            passed = [self.mounts]
+        # --fork: asyncio kills the programs it started itself when its loop is closed
+        argv, passed = namespaces.among_host_mounts([sys.executable, "-I", "-S", str(_PROGRAM)])
         with listener:
             process = await run.start(
                 argv,
@@ -165,7 +157,7 @@ class Consoles:
                 stderr=asyncio.subprocess.DEVNULL,
                 pass_fds=passed,
             )
-        log.info("console keeper started as process %d", process.pid)
+            await process.wait()
 
     async def _share(self, connection: socket.socket) -> None:
         """Give the keeper the masters it lacks and take those that only it has."""

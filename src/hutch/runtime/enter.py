@@ -22,7 +22,7 @@ from typing import Any
 
 import hutch.helper
 from hutch.errors import Invalid, ToolFailed, Unavailable
-from hutch.kernel import pidfd, run
+from hutch.kernel import namespaces, pidfd, run
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Session:
 
 
 class Door:
-    """The daemon's side of the program."""
+    """The daemon's side of the program, which lives among the host's mounts: in a copy of the daemon's, roots would stay mounted."""
 
     def __init__(self) -> None:
         self._channel: socket.socket | None = None
@@ -128,12 +128,14 @@ class Door:
                 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 for end in (ours, theirs):
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _PACKET)
+                argv, passed = namespaces.among_host_mounts([sys.executable, "-I", "-S", str(_PROGRAM)])
                 with theirs:
                     self._process = await run.start(
-                        [sys.executable, "-I", "-S", _PROGRAM],
+                        argv,
                         stdin=theirs.fileno(),
                         stdout=asyncio.subprocess.DEVNULL,
                         stderr=asyncio.subprocess.DEVNULL,
+                        pass_fds=passed,
                     )
                 ours.setblocking(False)
                 self._channel = ours
