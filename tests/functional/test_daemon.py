@@ -1,6 +1,5 @@
 """The daemon may end at any moment: guests run on and are found again; what was half done is finished or gone."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.hosts import Host, images
+from tests.hosts.host import BIN
 from tests.hosts.waiting import wait_until
 
 Hosts = Callable[..., Host]
@@ -188,7 +188,7 @@ def _volumes(host: Host) -> list[str]:
 
 
 def test_only_one_daemon_runs_in_a_directory(own: Host) -> None:
-    second = own.run("hutchd", "--dir", own.directory, check=False, env={"PATH": os.environ["PATH"]})
+    second = own.run(BIN / "hutchd", "--dir", own.directory, check=False)
     assert second.returncode == 1
     assert "another daemon runs" in second.stderr
 

@@ -10,9 +10,9 @@ from hutch.schema.keys.base import Key, as_int, boolean, choice, text
 def interface_name(value: str) -> str:
     """The name that an interface of the host gets; LXD's rules and words."""
     if len(value) < 2:
-        raise Invalid("Network interface is too short (minimum 2 characters)")
+        raise Invalid(f"Network interface {value!r} is too short (minimum 2 characters)")
     if len(value) > 15:
-        raise Invalid("Network interface is too long (maximum 15 characters)")
+        raise Invalid(f"Network interface {value!r} is too long (maximum 15 characters)")
     if not re.fullmatch(r"[-_a-zA-Z0-9.]+", value) or value in ("..", "lo", "all", "default"):
         raise Invalid(f"Network interface {value!r} contains invalid characters or is reserved")
     return value

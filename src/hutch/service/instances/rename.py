@@ -6,7 +6,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from hutch.errors import Conflict
-from hutch.service.instances import render, rules, volume
+from hutch.service.instances import power, render, rules, volume
 from hutch.service.parts import Parts
 from hutch.storage.base import Volume
 from hutch.work.operations import Operation
@@ -34,6 +34,8 @@ async def _now_held(parts: Parts, project: str, name: str, new: str) -> None:
     if record.config.get("volatile.apply_template"):
         renamed = replace(renamed, config=record.config)
     snapshots = parts.state.snapshots.all(project, name)
+    for device in power.live_devices(parts, record):
+        await device.forget()
     begun = volume.doomed(pool, volume.of(renamed), renamed_from=name)
     await parts.state.put(begun)
     try:
