@@ -30,7 +30,7 @@ _TOKEN = re.compile(
 class Scope:
     """Variables by name, and how much work is left to do before the template counts as endless."""
 
-    def __init__(self, variables: Mapping[str, Any], steps: int = 100_000) -> None:
+    def __init__(self, variables: Mapping[str, Any], steps: int = 30_000) -> None:
         self.frames: list[dict[str, Any]] = [dict(variables)]
         self.steps = steps
 
@@ -247,14 +247,25 @@ def _primary(tokens: Tokens) -> Expression:
         tokens.expect(")")
         return inner
     if tokens.take("["):
-        items = _arguments(tokens, "]")
-        return lambda scope: [item(scope) for item in items]
+        return _list(_arguments(tokens, "]"))
     if tokens.at < len(tokens.words):
         kind, word = tokens.words[tokens.at]
         if kind in ("string", "number"):
             tokens.at += 1
             return _constant(_literal(kind, word))
     return _variable(tokens)
+
+
+def _list(items: list[Expression]) -> Expression:
+    """Lists hold no lists: what is one in there becomes text, so that nothing can double and double again."""
+
+    def build(scope: Scope) -> list[Any]:
+        values = (item(scope) for item in items)
+        found = [scope.spend(text(value)) if isinstance(value, list | Mapping) else value for value in values]
+        scope.spend(found)
+        return found
+
+    return build
 
 
 def _literal(kind: str, word: str) -> Any:

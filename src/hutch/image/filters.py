@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+_LONGEST = 1 << 20
+
 
 def text(value: Any) -> str:
     """A value as pongo2 writes it."""
@@ -49,6 +51,13 @@ def _slice(value: Any, bounds: Any) -> Any:
     return items[int(start) if start else None : int(end) if end else None]
 
 
+def _join(value: Any, by: Any) -> str:
+    items, between = _items(value), text(by)
+    if len(items) * len(between) > _LONGEST:
+        raise ValueError("the text would become too long")
+    return between.join(map(text, items))
+
+
 def _width(value: Any) -> int:
     return min(int(_number(value)), 10_000)
 
@@ -77,7 +86,7 @@ FILTERS: dict[str, Callable[[Any, Any], Any]] = {
     "float": lambda value, _: float(_number(value)),
     "floatformat": lambda value, digits: f"{_number(value):.{min(int(_number(digits)), 20)}f}",
     "integer": lambda value, _: int(_number(value)),
-    "join": lambda value, by: text(by).join(map(text, _items(value))),
+    "join": _join,
     "last": lambda value, _: (_items(value) or [""])[-1],
     "length": lambda value, _: len(_items(value)),
     "linenumbers": lambda value, _: "\n".join(f"{n}. {line}" for n, line in enumerate(text(value).split("\n"), 1)),

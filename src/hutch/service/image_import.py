@@ -48,7 +48,10 @@ def accept(parts: Parts, project: str, upload: Upload, wanted: ImagePost) -> Ope
             fingerprint = upload.digest.fingerprint
             if wanted.fingerprint and wanted.fingerprint.lower() != fingerprint:
                 raise Invalid(f"fingerprints don't match, got {fingerprint} expected {wanted.fingerprint}")
-            await record(parts, project, upload, wanted, operation)
+            try:
+                await record(parts, project, upload, wanted, operation)
+            except Invalid as error:
+                raise Invalid(f"{wanted.filename}: {error}" if wanted.filename else str(error)) from error
 
     return parts.operations.start("Downloading image", work, project=project, may_cancel=True)
 
