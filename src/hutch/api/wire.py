@@ -144,6 +144,7 @@ class Route:
     path: str
     handler: Handler
     untrusted: bool = False
+    local: bool = False
 
 
 @dataclass
@@ -152,11 +153,14 @@ class Routes:
 
     routes: list[Route] = field(default_factory=list)
 
-    def __call__(self, method: str, path: str, *, untrusted: bool = False) -> Callable[[Handler], Handler]:
-        """Serve `method path` with the decorated handler. `untrusted`: callers without trust are let in too."""
+    def __call__(
+        self, method: str, path: str, *, untrusted: bool = False, local: bool = False
+    ) -> Callable[[Handler], Handler]:
+        """Serve `method path` with the decorated handler. `untrusted`: callers without trust are let in too;
+        `local`: only the Unix socket's are."""
 
         def register(handler: Handler) -> Handler:
-            self.routes.append(Route(method, path, handler, untrusted))
+            self.routes.append(Route(method, path, handler, untrusted, local))
             return handler
 
         return register
@@ -221,6 +225,8 @@ def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
             token = requestor.set(caller.requestor)
             try:
                 request = Request(http, http.app[PARTS], caller)
+                if route.local and not caller.local:
+                    raise Forbidden("Forbidden")
                 if http.method != "GET" and request.project != "default":
                     request.parts.state.projects.get(request.project)
                 return answer(await route.handler(request))

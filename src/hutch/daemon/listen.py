@@ -1,19 +1,27 @@
-"""The Unix socket, and who is at its other end."""
+"""The sockets that requests come by, and who is at their other end."""
 
+import asyncio
 import grp
+import hashlib
 import logging
 import os
 import pwd
 import socket
+import ssl
 import struct
 from pathlib import Path
 
 from aiohttp import web
 
+from hutch.errors import Invalid
 from hutch.service.parts import Caller
+from hutch.service.server import split_address
+from hutch.store.records import State
 from hutch.work.events import Requestor
 
 log = logging.getLogger(__name__)
+
+_HANDSHAKE = 10.0
 
 
 def unix_socket(path: Path, group: str) -> socket.socket:
@@ -32,14 +40,71 @@ def unix_socket(path: Path, group: str) -> socket.socket:
     return listener
 
 
-def caller(http: web.Request) -> Caller:
-    """Who is at the other end of the Unix socket, by the kernel's word (SO_PEERCRED)."""
-    transport = http.transport
-    peer = transport.get_extra_info("socket") if transport is not None else None
-    if peer is None:
-        raise ConnectionResetError("the client has gone")
-    _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return Caller(trusted=True, requestor=Requestor(username=_user(uid), protocol="unix", address=f"@{uid}"))
+class Https:
+    """HTTPS on one address at a time, moved while the daemon runs."""
+
+    def __init__(self, server: web.Server, directory: Path) -> None:
+        self._server, self._directory = server, directory
+        self._listening: asyncio.Server | None = None
+
+    async def listen(self, address: str) -> None:
+        """Serve on `address` only; empty: nowhere. Invalid, with the old address served on, when it cannot be had."""
+        old, new = self._listening, None
+        if address:
+            host, port = split_address(address)
+            try:
+                listener = _tcp_socket(host, port)
+            except OSError as error:
+                raise Invalid(f"cannot listen on {address}: {error.strerror or error}") from error
+            new = await asyncio.get_running_loop().create_server(
+                self._server, sock=listener, ssl=self._context(), ssl_handshake_timeout=_HANDSHAKE, backlog=1024
+            )
+            log.info("HTTPS is served on %s", address)
+        self._listening = new
+        if old is not None:
+            old.close()
+
+    def _context(self) -> ssl.SSLContext:
+        from hutch.access.tls import AnyClientContext
+
+        return AnyClientContext(self._directory / "server.crt", self._directory / "server.key")
+
+    async def close(self) -> None:
+        await self.listen("")
+
+
+def _tcp_socket(host: str, port: int) -> socket.socket:
+    if host in ("", "::"):
+        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+class Callers:
+    """Tells who sent a request: the kernel's word on the Unix socket (SO_PEERCRED), the certificate over HTTPS."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def __call__(self, http: web.Request) -> Caller:
+        transport = http.transport
+        peer = transport.get_extra_info("socket") if transport is not None else None
+        if transport is None or peer is None:
+            raise ConnectionResetError("the client has gone")
+        if peer.family == socket.AF_UNIX:
+            _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return Caller(trusted=True, requestor=Requestor(username=_user(uid), protocol="unix", address=f"@{uid}"))
+        return self._remote(transport)
+
+    def _remote(self, transport: asyncio.BaseTransport) -> Caller:
+        address = str((transport.get_extra_info("peername") or ("",))[0])
+        shown = transport.get_extra_info("ssl_object")
+        der = shown.getpeercert(True) if shown is not None else None
+        if not der:
+            return Caller(trusted=False, requestor=Requestor(protocol="tls", address=address))
+        fingerprint = hashlib.sha256(der).hexdigest()
+        trusted = self._state.certificates.find(fingerprint) is not None
+        return Caller(trusted, Requestor(username=fingerprint, protocol="tls", address=address), certificate=der)
 
 
 _users: dict[int, str] = {}

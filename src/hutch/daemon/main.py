@@ -14,7 +14,7 @@ from hutch.daemon import startup
 from hutch.daemon.config import Options
 from hutch.daemon.logs import set_up as set_up_logs
 from hutch.errors import HutchError
-from hutch.kernel import namespaces, pidfd
+from hutch.kernel import memory, namespaces, pidfd
 from hutch.runtime.lxc import record
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,8 @@ def main() -> int:
         except BlockingIOError:
             print(f"hutchd: another daemon runs in {wanted.directory}", file=sys.stderr)
             return 1
+        # one heap arena for all threads: dozens of them would keep what they once used
+        memory.single_arena()
         namespaces.keep_host_mounts()
         enter_mounts(wanted.directory)
         if sys.version_info < (3, 12):

@@ -1,9 +1,12 @@
 """Builds the daemon from its parts, in order, and takes it down again: the list of what hutch consists of."""
 
 import asyncio
+import hashlib
 import logging
 import shutil
 import signal
+import ssl
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,11 +20,12 @@ from hutch.daemon import listen
 from hutch.daemon.config import Options
 from hutch.daemon.notify import notify
 from hutch.errors import HutchError
+from hutch.kernel.run import run
 from hutch.runtime import drivers as runtimes
 from hutch.runtime.console import Consoles
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
-from hutch.service import images, networks, pools, server
+from hutch.service import certificates, images, networks, pools, server
 from hutch.service.instances import boot, power
 from hutch.service.parts import Parts
 from hutch.store.records import State
@@ -42,9 +46,10 @@ async def serve(options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lifetime.ending.set)
     async with AsyncExitStack() as stack:
-        parts = await _build(options, lifetime, stack)
+        https = Late()
+        parts = await _build(options, lifetime, https, stack)
         await _bring_up(parts)
-        await _listen(options, parts, stack)
+        await _serve(options, parts, https, stack)
         host_booted = await _booted(parts)
         lifetime.ready.set()
         notify("READY=1")
@@ -57,7 +62,7 @@ async def serve(options: Options) -> None:
         log.info("hutchd stops; instances go on")
 
 
-async def _build(options: Options, lifetime: Lifetime, stack: AsyncExitStack) -> Parts:
+async def _build(options: Options, lifetime: Lifetime, https: "Late", stack: AsyncExitStack) -> Parts:
     directory = options.directory
     for name in ("images", "instances", "networks", "storage-pools", "database"):
         (directory / name).mkdir(exist_ok=True, mode=0o711)
@@ -83,6 +88,7 @@ async def _build(options: Options, lifetime: Lifetime, stack: AsyncExitStack) ->
 
     runtime = registry.load(runtimes, "lxc")(options.identity, ended, lxcfs(options))
     stack.push_async_callback(runtime.close)
+    certificate = await _certificate(directory)
     parts = Parts(
         directory=directory,
         state=state,
@@ -94,8 +100,19 @@ async def _build(options: Options, lifetime: Lifetime, stack: AsyncExitStack) ->
         consoles=consoles,
         lifetime=lifetime,
         boot=options.boot,
+        certificate=certificate,
+        fingerprint=hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest(),
+        listen=https,
     )
     return parts
+
+
+async def _certificate(directory: Path) -> str:
+    """The server's certificate, PEM; made at the first start by a program, which spares the daemon the library's weight."""
+    path = directory / "server.crt"
+    if not path.exists() or not (directory / "server.key").exists():
+        await run([sys.executable, "-m", "hutch.access.x509", directory])
+    return await asyncio.to_thread(path.read_text)
 
 
 def lxcfs(options: Options) -> Path | None:
@@ -156,11 +173,32 @@ async def _booted(parts: Parts) -> bool:
     return True
 
 
-async def _listen(options: Options, parts: Parts, stack: AsyncExitStack) -> None:
+class Late:
+    """The HTTPS listener, which the verbs are given before the application that it serves is built from them."""
+
+    def __init__(self) -> None:
+        self.https: listen.Https | None = None
+
+    async def __call__(self, address: str) -> None:
+        assert self.https is not None
+        await self.https.listen(address)
+
+
+async def _serve(options: Options, parts: Parts, https: Late, stack: AsyncExitStack) -> None:
+    """Requests are let in: by the Unix socket, and by HTTPS where the settings say so."""
     stack.callback(parts.events.close)
-    app = wire.application(parts, listen.caller, [module.routes for module in registry.modules(routes)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=3)
+    families = [module.routes for module in registry.modules(routes)]
+    runner = web.AppRunner(
+        wire.application(parts, listen.Callers(parts.state), families), access_log=None, shutdown_timeout=3
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    assert runner.server is not None
+    https.https = listen.Https(runner.server, options.directory)
+    stack.push_async_callback(https.https.close)
+    for token in parts.state.tokens.all():
+        await certificates.announce(parts, token)
+    if address := server.settings(parts).config.get("core.https_address", ""):
+        await _tried(f"HTTPS on {address}", lambda: https(address))
     listener = listen.unix_socket(options.directory / "unix.socket", options.group)
     await web.SockSite(runner, listener).start()

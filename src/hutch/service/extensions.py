@@ -42,5 +42,8 @@ EXTENSIONS = [
     "storage",
     "storage_volume_state",
     "instance_create_start",
+    "certificate_token",
+    "certificate_update",
+    "explicit_trust_token",
     "console_force",
 ]

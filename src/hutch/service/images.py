@@ -227,7 +227,7 @@ async def ensure_tree(parts: Parts, pool: StorageDriver, record: ImageRecord, op
         parts.state.images.get(record.project, record.fingerprint)
         store = files(parts)
         contents = await store.contents(record.fingerprint, await room(parts))
-        sources = store.files(record.fingerprint)
+        sources = await asyncio.to_thread(store.files, record.fingerprint)
 
         def told(percent: int) -> None:
             operation.progress("create_instance_from_image_unpack_progress", "Unpack", percent)

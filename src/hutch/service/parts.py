@@ -1,5 +1,6 @@
 """What the verbs work with: complete and immutable once the daemon has built it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,29 @@ from hutch.work.tasks import Tasks
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request. Everybody who can open the Unix socket is trusted."""
+    """Who sent a request. Everybody who can open the Unix socket is trusted; over HTTPS those whose certificate is.
+
+    `certificate` is the client's, DER, as shown in the TLS handshake.
+    """
 
     trusted: bool
     requestor: Requestor
+    certificate: bytes | None = None
+
+    @property
+    def local(self) -> bool:
+        return self.requestor.protocol == "unix"
+
+
+Listen = Callable[[str], Awaitable[None]]
+"""Serve HTTPS on an address (`[::]:8443`, empty: not at all) instead of where it was served; Invalid when it cannot be."""
 
 
 @dataclass(frozen=True)
 class Parts:
     """`pools` and `networks` hold the running drivers by name, `live` the devices of each running guest by
     (project, name), `rendered` instances as JSON with what they were made from, `boot` is the kernel's boot id,
-    `certificate` and `fingerprint` are the server's own."""
+    `certificate` (PEM) and `fingerprint` are the server's own, `failures` counts wrong tokens by address."""
 
     directory: Path
     state: State
@@ -41,11 +54,13 @@ class Parts:
     consoles: Consoles
     lifetime: Lifetime
     boot: str
-    certificate: str = ""
-    fingerprint: str = ""
+    certificate: str
+    fingerprint: str
+    listen: Listen
     pools: dict[str, StorageDriver] = field(default_factory=dict)
     networks: dict[str, NetworkDriver] = field(default_factory=dict)
     live: dict[tuple[str, str], list[Device]] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
     rendered: dict[tuple[str, str], tuple[Any, bytes]] = field(default_factory=dict)
 
     @property

@@ -1,7 +1,9 @@
 """The server as a whole: GET /1.0 and its settings."""
 
+import asyncio
 import os
 import platform
+import re
 import shutil
 from functools import cache
 from typing import Any
@@ -9,6 +11,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from hutch import __version__, registry
+from hutch.access import passwords
+from hutch.errors import Invalid
+from hutch.kernel import interfaces
 from hutch.kernel.run import run
 from hutch.schema.base import Config, strings
 from hutch.schema.keys import server as keys
@@ -38,7 +43,7 @@ def guest_view() -> dict[str, Any]:
 async def document(parts: Parts) -> dict[str, Any]:
     return guest_view() | {
         "auth": "trusted",
-        "config": dict(settings(parts).config),
+        "config": shown(settings(parts)),
         "environment": await environment(parts),
     }
 
@@ -47,7 +52,7 @@ async def environment(parts: Parts) -> dict[str, Any]:
     in_use = sorted({record.driver for record in parts.state.pools.all()})
     name = os.uname()
     return {
-        "addresses": [],
+        "addresses": await addresses(parts),
         "architectures": [name.machine] + (["i686"] if name.machine == "x86_64" else []),
         "certificate": parts.certificate,
         "certificate_fingerprint": parts.fingerprint,
@@ -99,14 +104,81 @@ async def _lxc_version() -> str:
     return _version[0]
 
 
+def shown(record: ServerRecord) -> Config:
+    """The settings as clients see them: of a password only that there is one, as text (the Incus client takes no other)."""
+    secret = {"core.trust_password": "true"} if "core.trust_password" in record.config else {}
+    return record.config | secret
+
+
+def editable(record: ServerRecord) -> Config:
+    """What the ETag stands for."""
+    return shown(record)
+
+
+async def addresses(parts: Parts) -> list[str]:
+    """Where HTTPS is served: HOST:PORT, every address of the host for a wildcard."""
+    wanted = settings(parts).config.get("core.https_address", "")
+    if not wanted:
+        return []
+    host, port = split_address(wanted)
+    if host not in ("", "::", "0.0.0.0"):
+        return [join_address(host, port)]
+    return [
+        join_address(address, port)
+        for each in await interfaces.of(os.getpid())
+        for family, address, _, scope in each.addresses
+        if scope == "global" and (family == "inet" or host != "0.0.0.0")
+    ]
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """`[::]:8443`, `10.0.0.1`, `:9000` as host and port; 8443 is the port when none is given."""
+    match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d+))?", text)
+    if match is None:
+        if re.fullmatch(r"[0-9a-fA-F:.]+", text):
+            return text, 8443
+        raise Invalid(f"invalid address {text!r}: HOST, HOST:PORT or [IPV6]:PORT is expected")
+    port = int(match[2] or 8443)
+    if not 0 < port < 65536:
+        raise Invalid(f"invalid port {port} in the address {text!r}")
+    return match[1].strip("[]"), port
+
+
+def join_address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 async def put(parts: Parts, config: dict[str, Any] | None, *, merge: bool) -> None:
-    """Replace or merge the server's settings."""
-    record = settings(parts)
-    wanted: Config = strings(config)
-    if merge:
-        wanted = record.config | wanted
-    wanted = {key: value for key, value in wanted.items() if value != ""}
-    check_all("server", wanted, keys.KEYS, free=("user.",))
+    """Replace or merge the server's settings; the listener moves before they are stored."""
     async with parts.locks.hold("server"):
-        await parts.state.put(replace(settings(parts), config=wanted))
+        record = settings(parts)
+        wanted = _wanted(record, strings(config), merge=merge)
+        check_all("server", wanted, keys.KEYS, free=("user.",))
+        wanted = await asyncio.to_thread(_hide, record, wanted)
+        old, new = (each.get("core.https_address", "") for each in (record.config, wanted))
+        if new != old:
+            await parts.listen(new)
+        try:
+            await parts.state.put(replace(record, config=wanted))
+        except BaseException:
+            if new != old:
+                await asyncio.shield(parts.listen(old))
+            raise
     parts.events.lifecycle("config-updated", "/1.0")
+
+
+def _wanted(record: ServerRecord, given: Config, *, merge: bool) -> Config:
+    """A client that writes back what it read does not change the password."""
+    if given.get("core.trust_password") == "true":
+        given.pop("core.trust_password")
+        if "core.trust_password" in record.config:
+            given["core.trust_password"] = record.config["core.trust_password"]
+    whole = record.config | given if merge else given
+    return {key: value for key, value in whole.items() if value != ""}
+
+
+def _hide(record: ServerRecord, wanted: Config) -> Config:
+    password = wanted.get("core.trust_password", "")
+    if not password or password == record.config.get("core.trust_password"):
+        return wanted
+    return wanted | {"core.trust_password": passwords.hashed(password)}

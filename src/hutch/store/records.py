@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from hutch.errors import NotFound
+from hutch.schema.certificate import CertificateRecord, TokenRecord
 from hutch.schema.doomed import DoomedRecord
 from hutch.schema.image import AliasRecord, ImageRecord
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
@@ -105,6 +106,10 @@ class State:
             "/volumes/", VolumeRecord, lambda r: (r.pool, r.project, r.type, r.name), "Storage volume not found"
         )
         self.projects = Table("/projects/", ProjectRecord, lambda r: (r.name,), "Project not found")
+        self.certificates = Table(
+            "/certificates/", CertificateRecord, lambda r: (r.fingerprint,), "Certificate not found"
+        )
+        self.tokens = Table("/tokens/", TokenRecord, lambda r: (r.id,), "Token not found")
         self.doomed = Table(
             "/doomed/", DoomedRecord, lambda r: (r.pool, r.type, r.project, r.name, r.snapshot or "-"), "not found"
         )

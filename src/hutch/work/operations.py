@@ -42,8 +42,11 @@ class Operation:
         resources: Mapping[str, Sequence[str]] | None,
         metadata: Mapping[str, Any] | None,
         may_cancel: bool,
+        id: str | None,
+        cancelled: Callable[[], Awaitable[None]] | None,
     ) -> None:
-        self.id = str(uuid4())
+        self.id = id or str(uuid4())
+        self._cancelled = cancelled
         self.description, self.kind, self.project = description, kind, project
         self.resources = {name: list(urls) for name, urls in (resources or {}).items()}
         self.metadata: dict[str, Any] = dict(metadata or {})
@@ -129,6 +132,8 @@ class Operation:
             raise Invalid("Only running operations can be cancelled")
         if not self.may_cancel:
             raise Invalid("This operation can't be cancelled")
+        if self._cancelled is not None:
+            await self._cancelled()
         self.stop()
         await self._ended.wait()
 
@@ -195,9 +200,11 @@ class Operations:
         resources: Mapping[str, Sequence[str]] | None = None,
         metadata: Mapping[str, Any] | None = None,
         may_cancel: bool = False,
+        id: str | None = None,
+        cancelled: Callable[[], Awaitable[None]] | None = None,
     ) -> Operation:
         """A new operation, told to listeners and running. `work` is None for tokens, and for websocket operations
-        whose sockets must be made first: those call `run` themselves."""
+        whose sockets must be made first: those call `run` themselves. `cancelled` is called before a client's cancel."""
         operation = Operation(
             self,
             description,
@@ -206,6 +213,8 @@ class Operations:
             resources=resources,
             metadata=metadata,
             may_cancel=may_cancel,
+            id=id,
+            cancelled=cancelled,
         )
         self._operations[operation.id] = operation
         operation._tell()

@@ -7,12 +7,12 @@ from hutch.service import lifetime
 routes = Routes()
 
 
-@routes("GET", "/internal/ready")
+@routes("GET", "/internal/ready", local=True)
 async def ready(request: Request) -> None:
     if not request.parts.lifetime.ready.is_set():
         raise Unavailable("the daemon is not ready yet")
 
 
-@routes("PUT", "/internal/shutdown")
+@routes("PUT", "/internal/shutdown", local=True)
 async def shutdown(request: Request) -> None:
     request.parts.tasks.spawn(lifetime.shut_down(request.parts), "shutdown")

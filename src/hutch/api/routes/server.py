@@ -3,6 +3,7 @@
 from typing import Any
 
 from hutch.api.wire import Request, Routes, Tagged
+from hutch.errors import Forbidden
 from hutch.schema.server import ServerPut
 from hutch.service import server
 
@@ -17,13 +18,15 @@ async def versions(request: Request) -> list[str]:
 @routes("GET", "/1.0", untrusted=True)
 async def get(request: Request) -> Any:
     if not request.caller.trusted:
+        if request.header("authenticated"):
+            raise Forbidden("Forbidden")
         return server.guest_view()
-    return Tagged(await server.document(request.parts), server.settings(request.parts))
+    return Tagged(await server.document(request.parts), server.editable(server.settings(request.parts)))
 
 
 async def _put(request: Request, *, merge: bool) -> None:
     wanted = await request.read(ServerPut)
-    request.match_etag(server.settings(request.parts))
+    request.match_etag(server.editable(server.settings(request.parts)))
     await server.put(request.parts, wanted.config, merge=merge)
 
 

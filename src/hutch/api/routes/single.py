@@ -12,11 +12,6 @@ async def cluster(request: Request) -> dict[str, Any]:
     return {"server_name": "", "enabled": False, "member_config": []}
 
 
-@routes("GET", "/1.0/certificates")
-async def certificates(request: Request) -> list[str]:
-    return []
-
-
 @routes("GET", "/1.0/warnings")
 async def warnings(request: Request) -> list[str]:
     return []

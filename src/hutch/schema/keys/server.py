@@ -1,7 +1,22 @@
 """Settings of the server."""
 
+import re
+
+from hutch.errors import Invalid
 from hutch.schema.keys.base import Key, text
 
+
+def _expiry(value: str) -> object:
+    if not re.fullmatch(r"\d+[SMHdw]( \d+[SMHdw])*", value):
+        raise Invalid(f"invalid duration {value!r}: words such as 30M, 1d or 2w are expected")
+    return value
+
+
 KEYS: dict[str, Key] = {
+    "core.https_address": text("Address and port to serve HTTPS on, [::]:8443 for all; empty: only the Unix socket"),
+    "core.remote_token_expiry": Key(
+        "How long a new trust token is good: 30M, 1d, 2w; empty: until used", check=_expiry
+    ),
+    "core.trust_password": text("Password by which a client makes its certificate trusted; off when empty"),
     "images.compression_algorithm": text("Compression of new images", "gzip"),
 }

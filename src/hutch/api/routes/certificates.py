@@ -1,0 +1,57 @@
+"""/1.0/certificates"""
+
+from typing import Any
+
+from hutch.api.wire import Created, Request, Routes, Tagged
+from hutch.schema.certificate import CertificatePost, CertificatePut
+from hutch.service import certificates
+
+routes = Routes()
+
+
+@routes("GET", "/1.0/certificates")
+async def list_all(request: Request) -> Any:
+    records = request.parts.state.certificates.all()
+    if not request.recursion:
+        return [f"/1.0/certificates/{record.fingerprint}" for record in records]
+    return request.matching([certificates.document(record) for record in records])
+
+
+@routes("POST", "/1.0/certificates", untrusted=True)
+async def post(request: Request) -> Any:
+    wanted = await request.read(CertificatePost)
+    if wanted.token and request.caller.trusted:
+        return await certificates.issue(request.parts, wanted)
+    record = await certificates.add(request.parts, request.caller, wanted)
+    return Created(f"/1.0/certificates/{record.fingerprint}")
+
+
+@routes("GET", "/1.0/certificates/{fingerprint}")
+async def get(request: Request) -> Tagged:
+    record = certificates.find(request.parts, request["fingerprint"])
+    return Tagged(certificates.document(record), certificates.editable(record))
+
+
+async def _put(request: Request) -> None:
+    await certificates.put(
+        request.parts,
+        request.caller,
+        request["fingerprint"],
+        await request.read(CertificatePut),
+        lambda record: request.match_etag(certificates.editable(record)),
+    )
+
+
+@routes("PUT", "/1.0/certificates/{fingerprint}")
+async def put(request: Request) -> None:
+    await _put(request)
+
+
+@routes("PATCH", "/1.0/certificates/{fingerprint}")
+async def patch(request: Request) -> None:
+    await _put(request)
+
+
+@routes("DELETE", "/1.0/certificates/{fingerprint}")
+async def delete(request: Request) -> None:
+    await certificates.delete(request.parts, request["fingerprint"])
