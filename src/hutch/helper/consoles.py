@@ -270,6 +270,9 @@ class Keeper:
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+    # The daemon's event loop kills the programs that it started itself when it is closed: it waits for the first of the two.
+    if os.fork():
+        os._exit(0)
     Keeper(socket.socket(fileno=0)).serve()
 
 

@@ -147,7 +147,6 @@ class Consoles:
 
     async def _start(self) -> None:
         listener = await asyncio.to_thread(_listen, self.socket)
-        # --fork: asyncio kills the programs it started itself when its loop is closed
         argv, passed = namespaces.among_host_mounts([sys.executable, "-I", "-S", str(_PROGRAM)])
         with listener:
             process = await run.start(
