@@ -59,12 +59,15 @@ class Host:
                 stderr=log,
                 start_new_session=True,
             )
-        wait_until(self._is_ready, 30, what="the daemon is ready")
+        try:
+            wait_until(self._is_ready, 30, what="the daemon is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log_tail()}") from error
 
     def _is_ready(self) -> bool:
         assert self.daemon is not None
         if self.daemon.poll() is not None:
-            raise AssertionError(f"hutchd ended with status {self.daemon.returncode}:\n{self.log_tail()}")
+            raise AssertionError(f"hutchd ended with status {self.daemon.returncode}")
         with contextlib.suppress(OSError):
             return self.api.raw("GET", "/internal/ready")[0] == 200
         return False
@@ -200,7 +203,7 @@ class Host:
         self.directory.mkdir(mode=0o711)
         point = self.directory / "lxcfs"
         point.mkdir()
-        with self.log.open("ab") as log:
+        with (self.folder / "lxcfs.log").open("ab") as log:
             self._lxcfs = subprocess.Popen(
                 self.namespace.command("lxcfs", "--foreground", f"--pidfile={self.folder}/lxcfs.pid", point),
                 stdin=subprocess.DEVNULL,

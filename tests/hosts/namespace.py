@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-_HOLD = "ip link set lo up && echo ready && exec sleep infinity"
+# Mounts are shared from here on, as systemd has them on every host, and none comes out to the machine.
+_HOLD = "mount --make-rshared / && ip link set lo up && echo ready && exec sleep infinity"
 
 
 class Namespace:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x1000_0000
 MOVE_MOUNT = 429
-AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH = -100, 4
-MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_SYMLINKS = -100, 0x04, 0x10
+MNT_DETACH = 2
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,10 +47,10 @@ def main() -> None:
     is_folder = action == "attach" and stat.S_ISDIR(os.fstat(int(sys.argv[4])).st_mode)
     enter(pid)
     if action == "detach":
-        checked(libc.umount2(os.fsencode(path), MNT_DETACH | UMOUNT_NOFOLLOW), f"umount {path}")
+        checked(libc.umount2(os.fsencode(path), MNT_DETACH), f"umount {path}")
         return
     make_target(Path(path), is_folder)
-    tree, flags = int(sys.argv[4]), MOVE_MOUNT_F_EMPTY_PATH
+    tree, flags = int(sys.argv[4]), MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS
     checked(libc.syscall(MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(path), flags), f"mount at {path}")
 
 
