@@ -53,12 +53,24 @@ def submit(
         return _pools[ids].submit(function, *args, **kwargs)
 
 
+def forget() -> None:
+    """End the threads that have nothing to do: those that come later see the process's mounts of then."""
+    with _lock:
+        while _pools:
+            _pools.popitem()[1].shutdown(wait=False)
+
+
 def root_of(idmap: Sequence[IdMap]) -> tuple[int, int]:
     """The host's user and group id of the guest's root."""
     uid, gid = to_host(idmap, "u", 0), to_host(idmap, "g", 0)
     if uid is None or gid is None:
         raise Invalid("the id map has no place for the guest's root")
     return uid, gid
+
+
+def become_root_of(idmap: Sequence[IdMap]) -> None:
+    """Make the calling thread, for good, the root of a guest with this map as far as files are concerned."""
+    _become(*root_of(idmap))
 
 
 def _become(uid: int, gid: int) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,15 +38,20 @@ class Disk:
     fstype: str
     id: str
 
+    @property
+    def draft(self) -> Path:
+        """Where a file is until it has its filesystem."""
+        return self.path.with_name(f"{self.path.name}.new")
+
     async def make(self, size: int, label: str, wipe: bool = False) -> None:
         """Put an empty filesystem on it; a file (when `size` is given) appears under its name once that is done."""
         if not size:
             await self._refuse_used(wipe)
             await self._mkfs(self.path, label, force=wipe)
             return
-        if self.path.exists():
+        if await asyncio.to_thread(self.path.exists):
             raise Invalid(f"the file {self.path} of an earlier pool is still there: remove it, or give another name")
-        draft = self.path.with_name(f"{self.path.name}.{uuid.uuid4().hex}.new")
+        draft = self.draft
         try:
             await asyncio.to_thread(_sparse, draft, size)
             await self._mkfs(draft, label)
@@ -75,7 +79,7 @@ class Disk:
         await asyncio.to_thread(self._mount, await self._device(), target, options)
 
     async def _device(self) -> int:
-        if self.path.is_file():
+        if await asyncio.to_thread(self.path.is_file):
             return await asyncio.to_thread(loop.attach, self.path)
         device = self.path
         if not await asyncio.to_thread(device.is_block_device):
@@ -83,7 +87,7 @@ class Disk:
             if not found:
                 raise NotFound(f"no block device holds the filesystem {self.id}: is the disk {self.path} connected?")
             device = Path(found)
-        return os.open(device, os.O_RDWR | os.O_CLOEXEC)
+        return await asyncio.to_thread(os.open, device, os.O_RDWR | os.O_CLOEXEC)
 
     def _mount(self, device: int, target: Path, options: str) -> None:
         pairs = [option.partition("=") for option in options.split(",") if option]
@@ -100,6 +104,6 @@ class Disk:
 
 def _sparse(path: Path, size: int) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.open("xb") as file:
+    with path.open("wb") as file:
         os.fchmod(file.fileno(), 0o600)
         file.truncate(size)

@@ -137,8 +137,8 @@ class FolderPool(StorageDriver):
         """An empty folder to build in; what has not been published from it at the end is thrown away."""
         new = self.root / "new" / uuid.uuid4().hex
         with self.space_errors():
-            await in_thread(new.mkdir)
             try:
+                await in_thread(new.mkdir)
                 yield new
             finally:
                 if await in_thread(self.trash.take, new):
@@ -166,14 +166,17 @@ class FolderPool(StorageDriver):
             raise
 
     def _publish(self, new: Path, volume: Volume) -> None:
-        target = self.folder(volume)
+        self._expect_free(volume)
+        if volume.snapshot:
+            self.folder(volume).parent.mkdir(exist_ok=True)
+        tree.publish(new, self.folder(volume))
+
+    def _expect_free(self, volume: Volume) -> None:
+        """The name is valid, not taken, and a snapshot's volume is there."""
+        if self.folder(volume).exists():
+            raise AlreadyExists(f"{describe(volume)} already exists on pool {self.name}")
         if volume.snapshot:
             self.find(volume.at(""))
-            target.parent.mkdir(exist_ok=True)
-        try:
-            tree.publish(new, target)
-        except FileExistsError as error:
-            raise AlreadyExists(f"{describe(volume)} already exists on pool {self.name}") from error
 
     async def has(self, volume: Volume) -> bool:
         return await in_thread(self.folder(volume).is_dir)
@@ -189,11 +192,13 @@ class FolderPool(StorageDriver):
                 await self.publish(new, image)
 
     async def create_volume(self, volume: Volume, *, image: str | None = None, fill: Fill | None = None) -> None:
+        await in_thread(self._expect_free, volume)
         async with self.building() as new:
             await self.populate(new, image, fill)
             await self.publish(new, volume)
 
     async def copy(self, source: Volume, target: Volume, *, snapshots: Sequence[str] = ()) -> None:
+        await in_thread(self._expect_free, target)
         async with self.building() as new:
             await self.clone(source, new)
             for name in snapshots:
@@ -214,7 +219,7 @@ class FolderPool(StorageDriver):
         await in_thread(self._publish, source, renamed)
 
     async def snapshot(self, volume: Volume, name: str) -> None:
-        await in_thread(self.find, volume)
+        await in_thread(self._expect_free, volume.at(name))
         async with self.building() as new:
             await self.freeze(volume, new)
             await self.publish(new, volume.at(name))

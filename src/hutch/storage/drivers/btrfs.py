@@ -34,8 +34,6 @@ class Driver(TreePool):
     @classmethod
     async def check(cls, config: Config, path: Path) -> Config:
         check_all(f"storage pool {path.name}", config, keys.pool("btrfs"), free=keys.FREE)
-        if not shutil.which("btrfs"):
-            raise Unsupported("the driver btrfs needs the programs of the package btrfs-progs")
         return await in_thread(_complete, config, path)
 
     async def create(self) -> None:
@@ -54,11 +52,13 @@ class Driver(TreePool):
             await self.disk.mount(self.path, options)
 
     async def _remove_disk(self) -> None:
+        assert self.disk is not None
         await in_thread(mount.detach, self.path)
         if self.config.get("size"):
-            await in_thread(Path(self.config["source"]).unlink, missing_ok=True)
+            for file in (self.disk.path, self.disk.draft):
+                await in_thread(file.unlink, missing_ok=True)
         else:
-            await run.run(["wipefs", "--all", "--types", "btrfs", self.config["source"]])
+            await run.run(["wipefs", "--all", "--types", "btrfs", self.disk.path])
         with contextlib.suppress(FileNotFoundError):
             await in_thread(self.path.rmdir)
 
@@ -119,6 +119,8 @@ class Driver(TreePool):
 
 
 def _complete(config: Config, path: Path) -> Config:
+    if not shutil.which("btrfs"):
+        raise Unsupported("the driver btrfs needs the programs of the package btrfs-progs")
     given = config.get("source", "")
     mounted = {"source": given, _UUID: str(uuid.uuid4()), "volatile.initial_source": given}
     if not given or given == str(disk.loop_file(path)):

@@ -51,7 +51,7 @@ class Driver(FolderPool):
         try:
             async with self.building() as new:
                 await self.populate(new, None, None)
-                top = await self._mount(layers.read(new), default())
+                top = await self._mount(await in_thread(layers.read, new), default())
                 with mount.closing(top):
                     written = await credentials.as_root_of(
                         default(), os.open, "try", os.O_CREAT | os.O_WRONLY, dir_fd=top
@@ -165,7 +165,7 @@ class Driver(FolderPool):
             self.layers.write_over(folder, layers.read(self.find(volume.at(snapshot))).lowers)
 
     async def mount(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
-        stack = layers.read(await in_thread(self.find, volume))
+        stack = await in_thread(lambda: layers.read(self.find(volume)))
         return await self._mount(stack, idmap, MOUNT_ATTR_RDONLY if readonly else 0)
 
     async def _mount(self, stack: Stack, idmap: Sequence[IdMap], attributes: int = 0) -> int:
