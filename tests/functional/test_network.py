@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
@@ -78,6 +79,15 @@ def test_a_guest_gets_both_addresses_and_a_name(host: Host, guest: Callable[...,
         assert ipv4 in answer
     assert leases_of(host, first) == {ipv4: "dynamic", ipv6: "dynamic"}
     host.exec(second, "ping", "-c", "1", "-W", "2", first)
+
+
+def test_without_a_way_out_foreign_names_fail_at_once(host: Host, guest: Callable[..., str]) -> None:
+    made = guest()
+    host.address_of(made)
+    began = time.monotonic()
+    answer = host.exec(made, "nslookup", "somewhere.example.org", check=False)
+    assert answer.returncode != 0
+    assert time.monotonic() - began < 2
 
 
 def test_gateways_are_among_the_leases(host: Host) -> None:

@@ -14,7 +14,8 @@ from hutch.network.base import Reservation
 
 
 def file_name(project: str, instance: str, device: str) -> str:
-    return ",".join(quote(part, safe="") for part in (project, instance, device))
+    # The instance first, for its name begins with a letter: dnsmasq reads no file whose name begins with a dot.
+    return ",".join(quote(part, safe="") for part in (instance, project, device))
 
 
 def dns_name(project: str, instance: str) -> str:
