@@ -47,7 +47,7 @@ NAMESPACES = {
     "cgroup": 0x2000000,
 }
 TIOCGPTPEER, TIOCSPTLCK = 0x5441, 0x40045431
-PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 24, 22, 2
+PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 4, 38, 24, 22, 2
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
 SCMP_ALLOW, SCMP_ERRNO, SCMP_MASKED_EQ, SCMP_NO_NEW_PRIVS, MNT_FORCE = 0x7FFF0000, 0x50000, 7, 3, 1
 SCMP_COMPAT = {"x86_64": (0x40000003, 0x4000003E), "aarch64": (0x40000028,)}
@@ -229,6 +229,8 @@ def errand(request: Packet, fds: list[int], report: socket.socket) -> NoReturn:
         host_proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
         join_groups(request["groups"])
         take_over(init)
+        # until it executes the command, nobody in the guest may trace this process or open its descriptors
+        check(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
         check(libc.setns(fds[0], init.namespaces), "setns")
         # The host's root has no name in a user namespace; what it creates there could not be changed by anybody.
         os.setresgid(0, 0, 0)
