@@ -5,10 +5,11 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 import pytest
 
 from hutch.errors import Invalid
+from hutch.kernel.ip import Network
 from hutch.network import subnets
 
 
-def used(*networks: str) -> list[tuple[subnets.Network, str]]:
+def used(*networks: str) -> list[tuple[Network, str]]:
     return [(ip_network(network), "a route") for network in networks]
 
 
