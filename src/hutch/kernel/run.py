@@ -115,6 +115,7 @@ async def stream(
     On leaving the block its status is checked as `run` does; leaving it by an exception ends the program.
     """
     words = [str(word) for word in argv]
+    began = time.monotonic()
     process = await start(words, stdin=stdin, stdout=stdout, env=env, cwd=cwd, pass_fds=pass_fds)
     assert process.stderr is not None
     tail = asyncio.ensure_future(_tail(process.stderr))
@@ -131,6 +132,7 @@ async def stream(
         tail.cancel()
         raise
     message = await tail
+    log.debug("ran %s in %.1f ms: %s", words, (time.monotonic() - began) * 1e3, code)
     if code not in ok:
         raise ToolFailed(words, code, message)
 
