@@ -59,10 +59,10 @@ class Consoles:
         async with self._lock:
             await self._connected()
             if key not in self._masters:
-                master = _pty()
+                master = await asyncio.to_thread(_pty)
                 self._masters[key], self._logs[key] = master, str(directory / "console.log")
                 await self._hand_over(key)
-            return _slave(self._masters[key], idmap)
+            return await asyncio.to_thread(_slave, self._masters[key], idmap)
 
     async def attach(self, project: str, name: str, *, force: bool = False) -> socket.socket:
         """A non-blocking stream socket that carries the console both ways; its end means detached.

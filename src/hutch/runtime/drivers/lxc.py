@@ -66,9 +66,10 @@ class Driver(Runtime):
             await self._lxc_start(plan)
             processes = await asyncio.to_thread(find.started, plan.directory)
         except (HutchError, OSError):
+            await asyncio.to_thread(find.end_monitor, plan.directory)
             await asyncio.to_thread(clear, plan.directory, groups)
             raise
-        return self._keep(plan.project, plan.name, plan.directory, processes)
+        return await self._keep(plan.project, plan.name, plan.directory, processes)
 
     def _prepare(self, plan: LaunchPlan, group: cgroup.Group, monitor: cgroup.Group) -> None:
         group.prepare_parent()
@@ -93,12 +94,12 @@ class Driver(Runtime):
             await run.run(argv, deadline=START_DEADLINE, env={"PATH": self._path})
         except ToolFailed as error:
             reason = await asyncio.to_thread(lxc_log.reason, plan.directory / config.LOG)
-            await asyncio.to_thread(find.end_monitor, plan.directory)
             raise ToolFailed(argv, error.code, reason or error.stderr) from error
 
-    def _keep(self, project: str, name: str, directory: Path, processes: record.Record) -> Guest:
+    async def _keep(self, project: str, name: str, directory: Path, processes: record.Record) -> Guest:
         groups = self._groups(project, name)
-        guest = self._guests[project, name] = Guest(project, name, directory, groups, processes, self._over)
+        seen = await asyncio.to_thread(find.look, groups[0], processes)
+        guest = self._guests[project, name] = Guest(project, name, directory, groups, seen, self._over)
         return guest
 
     async def _over(self, guest: Guest, target: str) -> None:
@@ -113,7 +114,7 @@ class Driver(Runtime):
         if found is None:
             return None
         if found.init:
-            return self._keep(project, name, directory, found).running
+            return (await self._keep(project, name, directory, found)).running
         return await asyncio.to_thread(clear, directory, self._groups(project, name))
 
     def running(self, project: str, name: str) -> Running | None:
@@ -122,11 +123,11 @@ class Driver(Runtime):
 
     async def shutdown(self, project: str, name: str) -> None:
         guest = self._guest(project, name)
-        guest.send(signals.poweroff(guest.running.init))
+        guest.send(await asyncio.to_thread(signals.poweroff, guest.running.init))
 
     async def reboot(self, project: str, name: str) -> None:
         guest = self._guest(project, name)
-        guest.send(signals.reboot(guest.running.init))
+        guest.send(await asyncio.to_thread(signals.reboot, guest.running.init))
 
     async def kill(self, project: str, name: str) -> None:
         if guest := self._guests.get((project, name)):

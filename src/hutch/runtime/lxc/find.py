@@ -4,10 +4,13 @@ import contextlib
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from hutch.errors import ToolFailed
 from hutch.kernel import pidfd
+from hutch.kernel.cgroup import Group
+from hutch.runtime.base import Running
 from hutch.runtime.lxc import record
 from hutch.runtime.lxc.config import MONITOR_PID
 
@@ -27,6 +30,20 @@ def started(directory: Path) -> record.Record:
         raise ToolFailed(["lxc-start"], 0, f"the guest {directory.name} ended as soon as it had started") from None
     record.write(directory, found)
     return found
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of a guest at first sight: its processes, and its control group's folders."""
+
+    running: Running
+    folders: list[str]
+
+
+def look(group: Group, processes: record.Record) -> Seen:
+    """Blocks for a few small reads."""
+    running = Running(processes.init, processes.monitor, processes.init_started, group.frozen())
+    return Seen(running, [str(folder) for folder in group.folders()])
 
 
 def again(directory: Path) -> record.Record | None:

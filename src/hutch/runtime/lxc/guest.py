@@ -10,8 +10,7 @@ from pathlib import Path
 
 from hutch.kernel import pidfd
 from hutch.kernel.cgroup import Group
-from hutch.runtime.base import Running
-from hutch.runtime.lxc import record
+from hutch.runtime.lxc import find, record
 from hutch.runtime.lxc.config import ENDED
 
 _MONITOR_GRACE = 10.0
@@ -29,18 +28,17 @@ class Guest:
         name: str,
         directory: Path,
         groups: Sequence[Group],
-        processes: record.Record,
+        seen: find.Seen,
         over: Callable[["Guest", str], Awaitable[None]],
     ) -> None:
         self.project, self.name, self.directory = project, name, directory
         self.group, self._groups = groups[0], groups
-        self.running = Running(processes.init, processes.monitor, processes.init_started, self.group.frozen())
-        self.folders = [str(folder) for folder in self.group.folders()]
+        self.running, self.folders = seen.running, seen.folders
         self.gone = asyncio.Event()
         self._over = over
-        self.init = pidfd.open_pid(processes.init)
+        self.init = pidfd.open_pid(seen.running.init)
         self._ending: asyncio.Future[None] | None = None
-        self._watch = pidfd.Watch(processes.monitor, self._monitor_ended)
+        self._watch = pidfd.Watch(seen.running.monitor, self._monitor_ended)
 
     def send(self, number: int) -> bool:
         """Signal the init; false when it has ended."""
