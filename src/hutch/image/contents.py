@@ -14,7 +14,7 @@ from hutch.image.metadata import Contents
 from hutch.kernel.run import stream
 
 
-class _Answer(Contents, kw_only=True, frozen=True):
+class _Answer(msgspec.Struct):
     problem: str = ""
 
 
@@ -52,7 +52,6 @@ async def _tar(path: Path, role: str, compression: str, limit: int, progress: Pr
         async with stream(argv, stdin=file.fileno()) as process:
             assert process.stdout is not None
             out = await process.stdout.read()
-    answer = msgspec.json.decode(out, type=_Answer)
-    if answer.problem:
-        raise Invalid(f"the image {answer.problem}")
-    return answer
+    if problem := msgspec.json.decode(out, type=_Answer).problem:
+        raise Invalid(f"the image {problem}")
+    return msgspec.json.decode(out, type=Contents)

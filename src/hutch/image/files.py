@@ -5,7 +5,6 @@ FINGERPRINT.contents what was read from them. What arrives is written in a folde
 """
 
 import asyncio
-import contextlib
 import errno
 import hashlib
 import os
@@ -61,13 +60,8 @@ class Images:
     def is_split(self, fingerprint: str) -> bool:
         return self.rootfs(fingerprint).exists()
 
-    def size(self, fingerprint: str) -> int:
-        with contextlib.suppress(FileNotFoundError):
-            return sum(path.stat().st_size for path in self.files(fingerprint))
-        return 0
-
     def files(self, fingerprint: str) -> list[Path]:
-        """The files that the fingerprint is the hash of, in order."""
+        """The files that the fingerprint is the hash of, in order. Blocks."""
         return [self.main(fingerprint), *([self.rootfs(fingerprint)] if self.is_split(fingerprint) else [])]
 
     @asynccontextmanager
@@ -107,7 +101,7 @@ class Images:
             data = await asyncio.to_thread(path.read_bytes)
             return msgspec.json.decode(data, type=Contents)
         except FileNotFoundError:
-            return await self.inspect(self.files(fingerprint), limit)
+            return await self.inspect(await asyncio.to_thread(self.files, fingerprint), limit)
         except msgspec.DecodeError as error:
             raise HutchError(f"{path} is damaged: remove it, it will be made again") from error
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from pathlib import Path
 
 from hutch.errors import HutchError, Invalid, ToolFailed
@@ -80,26 +81,41 @@ async def _untar(
 
 
 async def _unsquash(path: Path, contents: Contents, target: Path, progress: Progress | None, *, unified: bool) -> None:
-    command = [
-        "/usr/bin/unsquashfs",
-        "-force",
-        "-info",
-        "-no-progress",
-        "-no-wildcards",
-        "-processors",
-        str(_threads()),
-    ]
+    command = ["/usr/bin/unsquashfs", "-force", "-no-progress", "-no-wildcards", "-processors", str(_threads())]
     command += ["-dest", "/stage" if unified else "/stage/rootfs"]
     if contents.nodes:
         command += ["-ex", *contents.nodes, ";"]
-    command += ["/archive", *(["rootfs"] if unified else [])]
+    operands = ["/archive", *(["rootfs"] if unified else [])]
     total, done = max(contents.entries, 1), 0
-    async with stream(confined(path, target, *command)) as process:
+    try:
+        async with stream(confined(path, target, *command, "-info", *operands)) as process:
+            assert process.stdout is not None
+            while chunk := await process.stdout.read(1 << 16):
+                done += chunk.count(b"\n")
+                if progress is not None:
+                    progress(min(99, done * 100 // total))
+    except ToolFailed as error:
+        if not _FOREIGN_XATTR.search(error.stderr.encode()):
+            raise
+        await _unsquash_without_xattrs(path, target, [*command, "-quiet", "-ignore-errors", *operands])
+
+
+_FOREIGN_XATTR = re.compile(
+    rb"failed to write xattr (trusted|security)\.\S+ for file .* because Operation not permitted"
+)
+
+
+async def _unsquash_without_xattrs(path: Path, target: Path, command: list[str]) -> None:
+    """Over again for an image with trusted.* or security labels, which belong to the host it was made on.
+
+    unsquashfs before 4.6 cannot be told to leave them out: it goes on past errors, and every one of them is looked at.
+    """
+    both = ["/usr/bin/sh", "-c", 'exec "$@" 2>&1', "sh", *command]
+    async with stream(confined(path, target, *both), ok=(0, 2)) as process:
         assert process.stdout is not None
-        while chunk := await process.stdout.read(1 << 16):
-            done += chunk.count(b"\n")
-            if progress is not None:
-                progress(min(99, done * 100 // total))
+        async for line in process.stdout:
+            if line.strip() and not _FOREIGN_XATTR.search(line):
+                raise ToolFailed(command, 1, line.decode(errors="replace"))
 
 
 def _threads() -> int:

@@ -1,6 +1,7 @@
 """Images: found, listed, changed, deleted, and unpacked once for every pool that instances of them are made on."""
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import os
@@ -21,6 +22,7 @@ from hutch.schema.image import AliasRecord, ImagePut, ImageRecord
 from hutch.schema.instance import Source
 from hutch.service.parts import Parts
 from hutch.storage.base import StorageDriver, Volume
+from hutch.store.base import Changed
 from hutch.work.operations import Operation
 
 log = logging.getLogger(__name__)
@@ -247,7 +249,9 @@ async def seed(parts: Parts, record: ImageRecord, directory: Path) -> None:
 async def used(parts: Parts, record: ImageRecord) -> None:
     """An instance was made from the image just now."""
     if (current := parts.state.images.find(record.project, record.fingerprint)) is not None:
-        await parts.state.put(replace(current, last_used_at=now()))
+        # Who changed it meanwhile has most likely written the same.
+        with contextlib.suppress(Changed):
+            await parts.state.put(replace(current, last_used_at=now()))
 
 
 def refresh(parts: Parts, record: ImageRecord) -> Operation:
