@@ -103,22 +103,5 @@ class Runtime(ABC):
         """
 
     @abstractmethod
-    def attach_command(
-        self,
-        project: str,
-        name: str,
-        command: Sequence[str],
-        *,
-        environment: Mapping[str, str],
-        user: int,
-        group: int,
-        cwd: str,
-    ) -> list[str]:
-        """The argument list that runs `command` inside the guest, in a session of its own, with inherited descriptors 0-2.
-
-        With a terminal on them, the guest's process gets a native pty of the guest's devpts.
-        """
-
-    @abstractmethod
     async def close(self) -> None:
         """Stop watching at the daemon's end; every guest goes on, and what only guests need is removed when none runs."""

@@ -24,8 +24,6 @@ from hutch.runtime.plan import LaunchPlan
 log = logging.getLogger(__name__)
 
 START_DEADLINE = 60.0
-# `true` where the guest has no shell or setsid: then the process keeps the session of lxc-attach.
-_ENTER = 'cd -- "$1" || exit 126; shift; [ -t 0 ] && exec "$@"; exec setsid -- "$@"'
 
 
 class Driver(Runtime):
@@ -179,34 +177,6 @@ class Driver(Runtime):
             "profile": str(config.SECCOMP),
         }
         return await self._door.enter(errand, about, guest.init, stdio=stdio, size=size)
-
-    def attach_command(
-        self,
-        project: str,
-        name: str,
-        command: Sequence[str],
-        *,
-        environment: Mapping[str, str],
-        user: int,
-        group: int,
-        cwd: str,
-    ) -> list[str]:
-        guest = self._guest(project, name)
-        return [
-            *_tool("lxc-attach"),
-            *_which(guest.directory),
-            "--clear-env",
-            *(word for key, value in environment.items() for word in ("-v", f"{key}={value}")),
-            f"--uid={user}",
-            f"--gid={group}",
-            "--",
-            "/bin/sh",
-            "-c",
-            _ENTER,
-            "sh",
-            cwd or "/",
-            *command,
-        ]
 
     async def close(self) -> None:
         for guest in self._guests.values():
