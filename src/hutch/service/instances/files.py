@@ -125,7 +125,8 @@ def _enter(running: Running) -> tuple[int, list[IdMap]]:
 
 async def _unmount(worker: Worker, fd: int) -> None:
     closing = asyncio.ensure_future(worker.call(os.close, fd))
-    worker.finish()
+    # Not before: the call is only queued when the loop comes to it.
+    closing.add_done_callback(lambda _: worker.finish())
     await asyncio.shield(closing)
 
 
