@@ -31,7 +31,7 @@ def build_root(recipe: Recipe, download: Download, work: Path, progress: Callabl
     program.need("nsenter", "util-linux")
     inside = work / "inside"
     _prepare(recipe, download, inside)
-    watcher = _Watcher(len(download.names), progress)
+    watcher = Watcher(len(download.names), progress)
     progress(f"Installing {len(download.names)} packages")
     target = work / "rootfs.tar"
     try:
@@ -39,7 +39,7 @@ def build_root(recipe: Recipe, download: Download, work: Path, progress: Callabl
             [*_namespaces(recipe), *_sandbox(recipe, inside), *_mmdebstrap(recipe)], line=watcher, stdout=target
         )
     except ToolFailed as error:
-        _explain(error)
+        explain(error)
         raise
     return target
 
@@ -115,7 +115,7 @@ def _mmdebstrap(recipe: Recipe) -> list[str]:
     ]
 
 
-class _Watcher:
+class Watcher:
     """Turns dpkg's lines into one line of progress for every fifth part."""
 
     def __init__(self, count: int, progress: Callable[[str], None]) -> None:
@@ -132,7 +132,7 @@ class _Watcher:
             self.progress(f"Running {match[1]}")
 
 
-def _explain(error: ToolFailed) -> None:
+def explain(error: ToolFailed) -> None:
     """Raise with the command's own words when it was one of the recipe's commands that failed."""
     lines = error.stderr.splitlines()
     for index in range(len(lines) - 1, -1, -1):

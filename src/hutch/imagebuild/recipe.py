@@ -17,6 +17,7 @@ Optional: release, variant, aliases, mirror, security_mirror, network (commands 
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -190,6 +191,7 @@ def parse(document: Mapping[str, Any], name: str) -> Recipe:
     if distribution not in sources.COMPONENTS:
         known = ", ".join(sorted(sources.COMPONENTS))
         raise Invalid(f"the recipe's distribution {distribution!r} is not known; known are {known}")
+    _check_sources(suite, text["mirror"], text["security_mirror"])
     network = document.get("network", False)
     if not isinstance(network, bool):
         raise Invalid("the recipe's network must be true or false")
@@ -210,6 +212,15 @@ def parse(document: Mapping[str, Any], name: str) -> Recipe:
         network=network,
         architecture=text["architecture"] or platform.machine(),
     )
+
+
+def _check_sources(suite: str, *mirrors: str | None) -> None:
+    """They become words of apt's sources."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9./_-]*", suite):
+        raise Invalid(f"the recipe's suite {suite!r} is not a word")
+    for mirror in mirrors:
+        if mirror is not None and not re.fullmatch(r"(https?|file|copy)://[^\s\[\]]+", mirror):
+            raise Invalid(f"the recipe's mirror {mirror!r} is not an address")
 
 
 def _text(document: Mapping[str, Any], key: str) -> str | None:
