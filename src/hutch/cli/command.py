@@ -39,6 +39,11 @@ class Command:
         self.run, self.name, self.help, self.arguments, self.example = run, name, help.strip(), arguments, example
 
     @property
+    def is_local(self) -> bool:
+        """Whether it works on this client's own settings, not on a server."""
+        return self.run.__module__.startswith(f"{ROOT}.remote")
+
+    @property
     def purpose(self) -> str:
         return self.help.partition("\n")[0]
 
@@ -175,6 +180,7 @@ def add_globals(parser: argparse.ArgumentParser) -> None:
     add = partial(group.add_argument, default=argparse.SUPPRESS)
     add("--dir", metavar="DIR", dest="global_dir", help="the daemon's directory (default $HUTCH_DIR or /var/lib/hutch)")
     add("--project", metavar="PROJECT", dest="global_project", help="the project to work in")
+    add("--remote", metavar="REMOTE", dest="global_remote", help="the server to work on (see `hutch remote list`)")
     add("-q", "--quiet", action="store_true", dest="global_quiet", help="show no progress")
 
 

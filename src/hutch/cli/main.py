@@ -5,6 +5,7 @@ import sys
 
 TYPE_CHECKING = False  # typing itself would be loaded by every `hutch --help`
 if TYPE_CHECKING:
+    from hutch.cli.command import Command, Options
     from hutch.cli.session import Session
 
 DEFAULT_DIRECTORY = "/var/lib/hutch"
@@ -46,7 +47,9 @@ def _run(words: list[str]) -> int:
     options = found.parse(" ".join(["hutch", *path]), rest)
     settings |= {key: value for key, value in vars(options).items() if key.startswith("global_")}
     try:
-        return found(_session(settings), options) or 0
+        session = _session(settings)
+        _direct(session, found, options, str(settings.get("global_remote") or ""))
+        return found(session, options) or 0
     except HutchError as error:
         sys.stdout.flush()
         print(f"Error: {error}", file=sys.stderr)
@@ -61,6 +64,18 @@ def _session(settings: Settings) -> "Session":
         str(settings.get("global_project") or os.environ.get("HUTCH_PROJECT") or "default"),
         quiet=bool(settings.get("global_quiet")),
     )
+
+
+def _direct(session: "Session", found: "Command", options: "Options", wanted: str) -> None:
+    """Connect to another server when one is named; without any remote the modules for it are not even loaded."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")  # noqa: PTH111
+    folder = os.environ.get("HUTCH_CONF") or f"{home}/hutch"
+    if found.is_local or not (wanted or os.environ.get("HUTCH_REMOTE") or os.path.exists(f"{folder}/config.json")):  # noqa: PTH110
+        return
+    from hutch.cli.addressing import direct
+    from hutch.client.remotes import Remotes
+
+    direct(session, found, options, Remotes(), wanted)
 
 
 def _complete(settings: Settings, words: list[str]) -> int:
@@ -78,7 +93,7 @@ def leading(words: list[str]) -> tuple[Settings, list[str]]:
         flag, equals, value = words[0].partition("=")
         if flag in ("-q", "--quiet"):
             found["global_quiet"] = True
-        elif flag in ("--dir", "--project") and (equals or len(words) > 1):
+        elif flag in ("--dir", "--project", "--remote") and (equals or len(words) > 1):
             found[f"global_{flag[2:]}"] = value if equals else words.pop(1)
         else:
             break

@@ -7,6 +7,10 @@ from typing import IO, Any
 from hutch import errors
 from hutch.client.connection import Client, Document, Reply
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from hutch.client.remotes import Remote
+
 
 class Session:
     """One run of the program."""
@@ -14,6 +18,11 @@ class Session:
     def __init__(self, directory: str, project: str = "default", *, quiet: bool = False) -> None:
         self.directory, self.project, self.quiet = directory, project, quiet
         self.client = Client(os.environ.get("HUTCH_SOCKET") or f"{directory.rstrip('/')}/unix.socket", project)
+
+    def connect(self, remote: "Remote | None") -> None:
+        """Talk to a server on another host instead of this host's daemon."""
+        if remote is not None:
+            self.client = Client.to(remote, self.project)
 
     @property
     def is_interactive(self) -> bool:

@@ -113,7 +113,7 @@ def _streams(reply: Any) -> dict[str, str]:
 async def _interactive(session: Session, reply: Any, keys: DetachKeys | None) -> None:
     """One stream both ways, until the other side ends it or the person detaches."""
     fds = _streams(reply)
-    async with sockets(session.client.socket_path) as opener:
+    async with sockets(session.client) as opener:
         control = await opener.stream(reply.operation, fds["control"])
         data = await opener.stream(reply.operation, fds["0"])
         with _forwarding(control, interactive=True):
@@ -127,7 +127,7 @@ async def _interactive(session: Session, reply: Any, keys: DetachKeys | None) ->
 async def _separate(session: Session, reply: Any, stdin: bool) -> None:
     """Three streams, until stdout and stderr have ended."""
     fds = _streams(reply)
-    async with sockets(session.client.socket_path) as opener:
+    async with sockets(session.client) as opener:
         control = await opener.stream(reply.operation, fds["control"]) if "control" in fds else None
         streams = [await opener.stream(reply.operation, fds[name]) for name in ("0", "1", "2")]
         with _forwarding(control, interactive=False):

@@ -6,11 +6,15 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from hutch import errors
 
 Document = dict[str, Any]
+TYPE_CHECKING = False  # typing's own would cost every command its import of ssl
+if TYPE_CHECKING:
+    from hutch.client.remotes import Remote
+
 Body = bytes | IO[bytes] | Iterable[bytes] | None
 
 BLOCK = 1 << 20
@@ -59,9 +63,18 @@ class Reply:
 class Client:
     """One daemon, seen from one project; a connection is kept open between requests."""
 
-    def __init__(self, socket_path: str, project: str = "default") -> None:
-        self.socket_path, self.project = socket_path, project
-        self._connection: SocketConnection | None = None
+    def __init__(self, socket_path: str, project: str = "default", remote: "Remote | None" = None) -> None:
+        self.socket_path, self.project, self.remote = socket_path, project, remote
+        self._connection: http.client.HTTPConnection | None = None
+
+    @classmethod
+    def to(cls, remote: "Remote", project: str = "default") -> "Client":
+        """A daemon on another host, over HTTPS."""
+        return cls(remote.address, project, remote)
+
+    def connection(self) -> http.client.HTTPConnection:
+        """A connection of its own, not opened yet."""
+        return SocketConnection(self.socket_path) if self.remote is None else self.remote.connection()
 
     def get(self, path: str, **query: str | int) -> Any:
         return self.request("GET", path, query=query).metadata
@@ -81,7 +94,10 @@ class Client:
         if etag:
             headers["If-Match"] = etag
         response = self._send(self._kept(), method, self.target(path, query), body, headers)
-        return decoded(response)
+        try:
+            return decoded(response)
+        except errors.NotFound as error:
+            raise errors.NotFound(_naming(str(error), path)) from None
 
     def stream(
         self,
@@ -93,7 +109,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
         """Send on a connection of its own and leave the answer's body to be read; error envelopes are raised."""
-        connection = SocketConnection(self.socket_path)
+        connection = self.connection()
         response = self._send(connection, method, self.target(path, query), body, dict(headers or {}))
         if response.status >= 400:
             decoded(response)
@@ -108,9 +124,9 @@ class Client:
             return path
         return f"{path}{'&' if '?' in path else '?'}{urlencode(words)}"
 
-    def send_ahead(self, path: str) -> SocketConnection:
+    def send_ahead(self, path: str) -> http.client.HTTPConnection:
         """Ask on a connection of its own without waiting for the answer; its socket becomes readable with it."""
-        connection = SocketConnection(self.socket_path)
+        connection = self.connection()
         self._request(connection, "GET", self.target(path), None, {})
         return connection
 
@@ -119,13 +135,13 @@ class Client:
             self._connection.close()
             self._connection = None
 
-    def _kept(self) -> SocketConnection:
+    def _kept(self) -> http.client.HTTPConnection:
         if self._connection is None:
-            self._connection = SocketConnection(self.socket_path)
+            self._connection = self.connection()
         return self._connection
 
     def _send(
-        self, connection: SocketConnection, method: str, target: str, body: Body, headers: dict[str, str]
+        self, connection: http.client.HTTPConnection, method: str, target: str, body: Body, headers: dict[str, str]
     ) -> http.client.HTTPResponse:
         self._request(connection, method, target, body, headers)
         try:
@@ -135,7 +151,7 @@ class Client:
             raise errors.Unavailable(f"the daemon at {self.socket_path} went away: {reason(error)}") from error
 
     def _request(
-        self, connection: SocketConnection, method: str, target: str, body: Body, headers: dict[str, str]
+        self, connection: http.client.HTTPConnection, method: str, target: str, body: Body, headers: dict[str, str]
     ) -> None:
         if connection.sock is None:
             self._connect(connection)
@@ -148,11 +164,13 @@ class Client:
             # A refusal is answered before the whole body is read: the answer tells more than the broken pipe.
             return
 
-    def _connect(self, connection: SocketConnection) -> None:
+    def _connect(self, connection: http.client.HTTPConnection) -> None:
         path = self.socket_path
         try:
             connection.connect()
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as error:
+            if self.remote is not None:
+                raise errors.Unavailable(f"no server answers at {path}: {reason(error)}") from error
             raise errors.Unavailable(
                 f"no daemon answers at {path}; start one with `systemctl start hutchd` or `hutchd --dir "
                 f"{os.path.dirname(path) or '.'}`, or name its directory with --dir or HUTCH_DIR"  # noqa: PTH120
@@ -176,6 +194,14 @@ def decoded(response: http.client.HTTPResponse) -> Reply:
         code = int(envelope.get("error_code") or response.status)
         raise failure(code, envelope.get("error") or f"the daemon answered {response.status} {response.reason}")
     return Reply(envelope, response.headers)
+
+
+def _naming(text: str, path: str) -> str:
+    """What was not found, with its name: the daemon says only "Instance not found", as LXD does."""
+    parts = [unquote(part) for part in path.removeprefix("/1.0/").split("/")]
+    names = parts[2:] if parts[:2] == ["images", "aliases"] else parts[1::2]
+    name = "/".join(names)
+    return text if not name or names[-1] in text else f"{text}: {name}"
 
 
 def failure(status: int, text: str) -> errors.HutchError:

@@ -7,23 +7,27 @@ from typing import Any
 import aiohttp
 
 from hutch import errors
-from hutch.client.connection import reason
+from hutch.client.connection import Client, reason
 
 Socket = aiohttp.ClientWebSocketResponse
 HEARTBEAT = 30.0
 
 
 @asynccontextmanager
-async def sockets(socket_path: str) -> AsyncIterator["Opener"]:
-    """Opens websockets, all closed with the block."""
-    connector = aiohttp.UnixConnector(path=socket_path, limit=0)
+async def sockets(client: Client) -> AsyncIterator["Opener"]:
+    """Opens websockets of the daemon that `client` talks to, all closed with the block."""
+    connector: aiohttp.BaseConnector
+    if client.remote is None:
+        connector, base = aiohttp.UnixConnector(path=client.socket_path, limit=0), "http://hutch"
+    else:
+        connector, base = aiohttp.TCPConnector(ssl=client.remote.context(), limit=0), client.remote.address
     async with aiohttp.ClientSession(connector=connector) as session:
-        yield Opener(session)
+        yield Opener(session, base)
 
 
 class Opener:
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.session = session
+    def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
+        self.session, self.base = session, base
 
     async def stream(self, operation: str, secret: str) -> Socket:
         """One stream of an operation."""
@@ -31,7 +35,7 @@ class Opener:
 
     async def open(self, path: str, *, heartbeat: float | None = None) -> Socket:
         try:
-            return await self.session.ws_connect(f"http://hutch{path}", max_msg_size=0, heartbeat=heartbeat)
+            return await self.session.ws_connect(f"{self.base}{path}", max_msg_size=0, heartbeat=heartbeat)
         except aiohttp.WSServerHandshakeError as error:
             raise errors.HutchError(
                 f"the daemon refused the stream {path.split('?', maxsplit=1)[0]}: {error.message}"

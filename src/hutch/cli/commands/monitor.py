@@ -33,7 +33,7 @@ def run(session: Session, options: Options) -> None:
 async def _follow(session: Session, path: str, options: Options) -> None:
     from hutch.client.websocket import is_closed, sockets
 
-    async with sockets(session.client.socket_path) as opener:
+    async with sockets(session.client) as opener:
         async for message in await opener.open(path):
             if is_closed(message):
                 break

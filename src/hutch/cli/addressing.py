@@ -1,0 +1,40 @@
+"""`REMOTE:NAME`: which server a command is for, by the names it was given, `--remote`, or the default remote."""
+
+import argparse
+
+from hutch import errors
+from hutch.cli.command import Command, Options
+from hutch.cli.session import Session
+from hutch.client.remotes import LOCAL, Remotes
+
+
+def direct(session: Session, found: Command, options: Options, remotes: Remotes, wanted: str) -> None:
+    """Take the remotes off the names in `options` and connect the session to the one they name."""
+    named = {wanted} - {""}
+    for argument in found.arguments:
+        if argument.flags[0].startswith("-") or argument.settings.get("nargs") == argparse.PARSER:
+            continue
+        dest = argument.flags[0]
+        value = getattr(options, dest, None)
+        if isinstance(value, str):
+            remote, plain = split(remotes, value)
+            setattr(options, dest, plain)
+            named.add(remote)
+        elif isinstance(value, list):
+            pairs = [split(remotes, each) if isinstance(each, str) else ("", each) for each in value]
+            setattr(options, dest, [plain for _, plain in pairs if plain != ""])
+            named |= {remote for remote, _ in pairs}
+    named.discard("")
+    if len(named) > 1:
+        raise errors.Invalid(
+            f"the names are of different servers ({', '.join(sorted(named))}): this command works on one at a time"
+        )
+    session.connect(remotes.get(named.pop() if named else remotes.default))
+
+
+def split(remotes: Remotes, value: str) -> tuple[str, str]:
+    """REMOTE and NAME of `REMOTE:NAME`; REMOTE is empty when what stands before the colon is no remote's name."""
+    remote, colon, plain = value.partition(":")
+    if colon and (remote == LOCAL or remote in remotes.addresses):
+        return remote, plain
+    return "", value

@@ -1,0 +1,175 @@
+"""Servers by name: where they are, how they are known again, and who we are to them.
+
+Kept in $HUTCH_CONF, else ~/.config/hutch: `config.json` with the remotes and the default one, `servercerts/NAME.crt` with the
+certificate that each had when it was added, `client.crt` and `client.key` with our own identity.
+"""
+
+import base64
+import hashlib
+import http.client
+import json
+import os
+import ssl
+from pathlib import Path
+from typing import Any
+
+from hutch import errors
+
+LOCAL = "local"
+PORT = 8443
+
+
+class Remote:
+    """A server over HTTPS. `certificate` is the one it must show, PEM."""
+
+    def __init__(self, name: str, address: str, certificate: str, identity: tuple[Path, Path]) -> None:
+        self.name, self.address, self.certificate, self.identity = name, address, certificate, identity
+        host, _, port = address.removeprefix("https://").rpartition(":")
+        self.host, self.port = host.strip("[]"), int(port)
+
+    def context(self) -> ssl.SSLContext:
+        """TLS that accepts this certificate and no other, whatever name is in it, and shows ours."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False
+        context.verify_flags = ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=self.certificate)
+        context.load_cert_chain(*self.identity)
+        return context
+
+    def connection(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(self.host, self.port, context=self.context(), blocksize=1 << 20)
+
+
+class Remotes:
+    """The file of remotes. `local` is the daemon's Unix socket, always there and never written."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        home = os.environ.get("HUTCH_CONF") or Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config", "hutch")
+        self.folder = folder or Path(home).expanduser()
+        self.path = self.folder / "config.json"
+        try:
+            found: dict[str, Any] = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            found = {}
+        except ValueError as error:
+            raise errors.Invalid(f"{self.path} is not JSON: {error}") from error
+        self.default: str = os.environ.get("HUTCH_REMOTE") or found.get("default") or LOCAL
+        self.addresses: dict[str, str] = found.get("remotes") or {}
+
+    def names(self) -> list[str]:
+        return sorted([LOCAL, *self.addresses])
+
+    def get(self, name: str) -> Remote | None:
+        """The remote, None for `local`; NotFound for one that is not known."""
+        if name == LOCAL:
+            return None
+        if name not in self.addresses:
+            raise errors.NotFound(f"there is no remote {name!r}; `hutch remote list` shows those there are")
+        return Remote(name, self.addresses[name], self._pinned(name).read_text(), self.identity())
+
+    def add(self, name: str, address: str, certificate: str) -> None:
+        self.check_new(name)
+        self._pinned(name).parent.mkdir(parents=True, exist_ok=True)
+        self._pinned(name).write_text(certificate)
+        self.addresses[name] = address
+        self.save()
+
+    def check_new(self, name: str) -> None:
+        if name in self.names():
+            raise errors.AlreadyExists(f"there is a remote {name!r} already")
+        if not name or set(name) & set("/: ."):
+            raise errors.Invalid(f"invalid remote name {name!r}: slashes, colons, dots and spaces are not allowed")
+
+    def remove(self, name: str) -> None:
+        self._own(name)
+        del self.addresses[name]
+        if self.default == name:
+            self.default = LOCAL
+        self.save()
+        self._pinned(name).unlink(missing_ok=True)
+
+    def rename(self, name: str, new: str) -> None:
+        self._own(name)
+        self.check_new(new)
+        self._pinned(name).rename(self._pinned(new))
+        self.addresses[new] = self.addresses.pop(name)
+        self.default = new if self.default == name else self.default
+        self.save()
+
+    def switch(self, name: str) -> None:
+        if name not in self.names():
+            self.get(name)
+        self.default = name
+        self.save()
+
+    def _own(self, name: str) -> None:
+        if name == LOCAL:
+            raise errors.Invalid("the remote 'local' is the daemon of this host and stays as it is")
+        self.get(name)
+
+    def save(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = self.path.with_suffix(".new")
+        draft.write_text(json.dumps({"default": self.default, "remotes": self.addresses}, indent=2) + "\n")
+        draft.replace(self.path)
+
+    def _pinned(self, name: str) -> Path:
+        return self.folder / "servercerts" / f"{name}.crt"
+
+    def identity(self) -> tuple[Path, Path]:
+        """The files of our certificate and key, made on first use."""
+        certificate, key = self.folder / "client.crt", self.folder / "client.key"
+        if not certificate.exists() or not key.exists():
+            from hutch.client.identity import make
+
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make(certificate, key)
+        return certificate, key
+
+
+def full_address(text: str) -> str:
+    """`host`, `host:port` or a URL as https://HOST:PORT."""
+    place = text.removeprefix("https://").rstrip("/")
+    if "://" in place:
+        raise errors.Invalid(f"invalid address {text!r}: https://HOST:PORT is expected")
+    bare = place.count(":") > 1 and not place.startswith("[")
+    host, _, port = ("", "", "") if bare else place.rpartition(":")
+    if bare or not host or not port.isdigit():
+        host, port = (f"[{place}]" if bare else place), str(PORT)
+    return f"https://{host}:{port}"
+
+
+def shown_certificate(address: str) -> str:
+    """The certificate that the server at `address` shows, PEM: to be looked at before it is trusted."""
+    remote_host, _, port = address.removeprefix("https://").rpartition(":")
+    try:
+        return ssl.get_server_certificate((remote_host.strip("[]"), int(port)), timeout=10)
+    except (OSError, ValueError) as error:
+        raise errors.Unavailable(f"no server answers at {address}: {error}") from error
+
+
+def fingerprint(certificate: str) -> str:
+    """Hex SHA-256 of a PEM certificate's DER form."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+
+
+def decode_token(text: str) -> dict[str, Any] | None:
+    """A trust token's members (client_name, fingerprint, addresses, secret), None when the text is none."""
+    try:
+        found = json.loads(base64.b64decode(text, validate=True))
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "secret" in found else None
+
+
+def encode_token(metadata: dict[str, Any]) -> str:
+    """What is handed to the owner of a new client, from a token operation's metadata."""
+    members = {
+        "client_name": metadata["request"]["name"],
+        "fingerprint": metadata["fingerprint"],
+        "addresses": metadata["addresses"],
+        "secret": metadata["secret"],
+        "expires_at": metadata.get("expiresAt") or "0001-01-01T00:00:00Z",
+    }
+    return base64.b64encode(json.dumps(members).encode()).decode()
