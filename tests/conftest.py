@@ -3,6 +3,7 @@
 import inspect
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,11 @@ from blockbuster import blockbuster_ctx
 from tests.hosts import Host, Segment, images, leftovers, run_folder
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """A run that is told to end takes its hosts down, as one that is interrupted at the keyboard does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
