@@ -22,7 +22,11 @@ _LAYER = "layer"
 
 
 class Driver(FolderPool):
-    """Creating, copying and restoring name layers and copy no file; a snapshot of a volume in use copies its own files."""
+    """Creating, copying and restoring name layers and copy no file; a snapshot of a volume in use copies its own files.
+
+    Overlay's two departures from other filesystems are met by guests: renaming a folder that a lower layer has answers
+    EXDEV (mv then copies), and writing to one name of a hard link of a lower layer parts it from the others.
+    """
 
     folders = (*FolderPool.folders, "layers")
 
