@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from tests import archives
 from tests.archives import member
 from tests.hosts import Host
 from tests.hosts.api import ApiError
+from tests.hosts.waiting import wait_until
 
 
 def sha256(*paths: Path) -> str:
@@ -340,3 +342,23 @@ def test_json_is_taken_whatever_type_it_is_said_to_be(clean: Host) -> None:
     status, _, body = clean.api.raw("POST", "/1.0/images", text, {"Content-Type": "application/octet-stream"})
     assert status == 400
     assert b"moon" in body
+
+
+def test_kill_9_in_the_middle_of_an_unpacking_leaves_nothing(hosts: Callable[..., Host], tmp_path: Path) -> None:
+    host = hosts(lxcfs=False)
+    host.prepare()
+    noise = [member(f"rootfs/{n}", random.randbytes(1 << 16)) for n in range(3000)]
+    fingerprint = upload(host, archives.image(tmp_path / "image", *noise, compression="zstd"))
+    pool = host.directory / "storage-pools" / "default"
+    wanted = {"name": "c1", "source": {"type": "image", "fingerprint": fingerprint}}
+    host.api.begin("POST", "/1.0/instances", wanted)
+    wait_until(lambda: list((pool / "new").rglob("tree/*")), what="the unpacking has begun")
+    host.kill9()
+    programs = [line for line in host.run("ps", "-e", "-o", "args").stdout.splitlines() if str(pool) in line]
+    assert not programs
+    host.start()
+    assert host.get("/1.0/instances") == []
+    wait_until(lambda: not [*(pool / "new").iterdir(), *(pool / "trash").iterdir()], what="the pool is tidy")
+    assert not list((pool / "volumes" / "image").iterdir())
+    host.create("c1", fingerprint[:12], start=False)
+    host.delete("c1")

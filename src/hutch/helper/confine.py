@@ -29,7 +29,11 @@ _CAPABILITY_VERSION_3 = 0x2008_0522
 
 
 def enter(archive: Path, tree: Path | None, capabilities: frozenset[int] = WRITERS) -> None:
-    """Go into the confinement. Returns in a child process; the caller's process waits for it and ends as it does."""
+    """Go into the confinement. Returns in a child process; the caller's process waits for it and ends as it does.
+
+    Both, and with the child all that it starts, end with the daemon.
+    """
+    libc("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc("unshare", _NAMESPACES)
     child = os.fork()
     if child:
