@@ -21,7 +21,8 @@ class Owner:
         return self.session.client.get(self.path).get("devices") or {}
 
     def names(self) -> None:
-        print("\n".join(sorted(self.devices())))
+        for name in sorted(self.devices()):
+            print(name)
 
     def show(self) -> None:
         settings.show(self.devices())

@@ -102,7 +102,7 @@ def test_a_directory_longer_than_a_socket_address_can_be(hutch: Hutch, tmp_path:
 
 def test_the_daemons_sentence_is_shown_as_it_is(daemon: Fake, hutch: Hutch) -> None:
     daemon.answers["GET", "/1.0/instances/none"] = Failure(404, "Instance not found")
-    assert hutch("info", "none").err == "Error: Instance not found\n"
+    assert hutch("info", "none").err == "Error: Instance not found: none\n"
 
 
 def test_a_failed_operation_is_a_failed_command(daemon: Fake, hutch: Hutch) -> None:

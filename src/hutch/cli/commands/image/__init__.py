@@ -98,7 +98,7 @@ def info(session: Session, options: Options) -> None:
         "Profiles": image.get("profiles") or [],
     }  # fmt: skip
     for name, value in shown.items():
-        print(dump({name: value}), end="")
+        print(f"{name}: {value}" if isinstance(value, str) else dump({name: value}).rstrip())
 
 
 @command(IMAGE, example="hutch image show debian/12")
