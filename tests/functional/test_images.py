@@ -227,6 +227,25 @@ def test_an_unknown_image_is_told_with_what_there_is(clean: Host) -> None:
     assert caught.value.code == 404
 
 
+def test_an_image_for_another_architecture_is_told(clean: Host, tmp_path: Path) -> None:
+    path = archives.image(tmp_path / "image", metadata="architecture: riscv64\n")
+    clean.call("POST", "/1.0/images/aliases", {"name": "other", "target": upload(clean, path)})
+    with pytest.raises(ApiError, match=r"'other' is for riscv64") as caught:
+        clean.create("never", "other")
+    assert caught.value.code == 400
+
+
+def test_an_instance_has_the_profiles_of_its_image(clean: Host, small: Path) -> None:
+    clean.call("POST", "/1.0/profiles", {"name": "extra", "config": {"user.from": "image"}})
+    headers = {"profiles": "profile=default&profile=extra"}
+    clean.call("POST", "/1.0/images/aliases", {"name": "with", "target": upload(clean, small, **headers)})
+    clean.create("inheritor", "with", start=False)
+    assert clean.get("/1.0/instances/inheritor")["profiles"] == ["default", "extra"]
+    assert clean.get("/1.0/instances/inheritor")["expanded_config"]["user.from"] == "image"
+    clean.delete("inheritor")
+    clean.call("DELETE", "/1.0/profiles/extra")
+
+
 def test_two_launches_at_once_unpack_once(clean: Host, tmp_path: Path) -> None:
     path = archives.image(tmp_path / "image", *(member(f"rootfs/{n}", bytes(200_000)) for n in range(200)))
     fingerprint = upload(clean, path)

@@ -60,7 +60,19 @@ def find(parts: Parts, project: str, fingerprint: str) -> ImageRecord:
 
 
 async def resolve(parts: Parts, project: str, source: Source) -> ImageRecord:
-    """The image that an instance is to be made from: by alias, fingerprint or properties."""
+    """The image that an instance is to be made from: by alias, fingerprint or properties; it must suit this host."""
+    record = _named(parts, project, source)
+    able = _PERSONALITIES.get(os.uname().machine, (os.uname().machine,))
+    if record.architecture not in able:
+        name = source.alias or record.fingerprint[:12]
+        raise Invalid(f"Image {name!r} is for {record.architecture}, and this host runs {' and '.join(able)}")
+    return record
+
+
+_PERSONALITIES = {"x86_64": ("x86_64", "i686"), "aarch64": ("aarch64", "armv8l", "armv7l", "armv6l")}
+
+
+def _named(parts: Parts, project: str, source: Source) -> ImageRecord:
     if source.server:
         raise Unsupported(
             f"Images cannot be fetched from {source.server} here: import the image first (`hutch image import`), "

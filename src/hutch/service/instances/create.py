@@ -1,7 +1,10 @@
 """Create an instance from an image, from another instance, or empty."""
 
+import os
+
 from hutch.errors import Invalid, Unsupported
 from hutch.schema.base import ZERO_TIME, Config, now, strings
+from hutch.schema.image import ImageRecord
 from hutch.schema.instance import InstancePost, InstanceRecord
 from hutch.service import images
 from hutch.service.instances import copy, make, names, power, render, rules, volume
@@ -21,7 +24,7 @@ async def create(parts: Parts, project: str, wanted: InstancePost) -> Operation:
     if kind not in ("image", "none"):
         raise Unsupported(f"Instances cannot be created from a source of type {kind!r} here")
     image = await images.resolve(parts, project, wanted.source) if kind == "image" else None
-    record = _record(parts, project, name, wanted, dict(image.properties) if image else {})
+    record = _record(project, name, wanted, image)
     if image is not None:
         record.config["volatile.base_image"] = image.fingerprint
     rules.check_settings(parts, project, name, record.profiles, record.config, record.devices)
@@ -50,16 +53,17 @@ async def create(parts: Parts, project: str, wanted: InstancePost) -> Operation:
     )
 
 
-def _record(parts: Parts, project: str, name: str, wanted: InstancePost, properties: dict[str, str]) -> InstanceRecord:
-    config: Config = {f"image.{key}": value for key, value in properties.items()}
+def _record(project: str, name: str, wanted: InstancePost, image: ImageRecord | None) -> InstanceRecord:
+    config: Config = {f"image.{key}": value for key, value in image.properties.items()} if image else {}
+    usual = image.profiles if image else ["default"]
     config |= strings(wanted.config) | make.fresh_volatile()
     return InstanceRecord(
         name=name,
         project=project,
-        architecture=wanted.architecture or "x86_64",
+        architecture=wanted.architecture or (image.architecture if image else os.uname().machine),
         description=wanted.description,
         ephemeral=bool(wanted.ephemeral),
-        profiles=["default"] if wanted.profiles is None else wanted.profiles,
+        profiles=usual if wanted.profiles is None else wanted.profiles,
         config=config,
         devices={device: strings(keys) for device, keys in (wanted.devices or {}).items()},
         created_at=now(),
