@@ -312,13 +312,15 @@ def _begin_new(place: Root, path: str) -> _Upload:
         stack.callback(os.close, folder)
         _check_writable(folder, path)
         try:
-            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
             hidden = safepath.beside(name)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(hidden, flags, 0o600, dir_fd=folder)
             stack.pop_all()
             return _Upload(fd, new=True, folder=folder, name=name, hidden=hidden)
+        if not stat.S_ISLNK(found.st_mode):
+            raise Conflict(f"{path} is being changed by others")
     # A link to what does not exist yet: it is made where the link points, as open(2) does.
     flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
     fd = safepath.resolve(place.fd, path, flags, 0o600)
@@ -410,7 +412,15 @@ def translated(path: str) -> Iterator[None]:
                 raise AlreadyExists(f"{path} exists already") from error
             case errno.ENOTEMPTY | errno.EBUSY | errno.ETXTBSY | errno.EAGAIN:
                 raise Conflict(f"{path}: {error.strerror}") from error
-            case errno.EISDIR | errno.ENOTDIR | errno.ELOOP | errno.ENAMETOOLONG | errno.EINVAL | errno.EROFS:
+            case (
+                errno.EISDIR
+                | errno.ENOTDIR
+                | errno.ELOOP
+                | errno.ENAMETOOLONG
+                | errno.EINVAL
+                | errno.EROFS
+                | errno.ENXIO
+            ):
                 raise Invalid(f"{path}: {error.strerror}") from error
             case errno.EACCES | errno.EPERM:
                 raise Forbidden(f"{path}: {error.strerror}") from error
