@@ -71,6 +71,28 @@ def test_guests_reach_the_world_by_the_hosts_address(hosts: Callable[..., Host],
     assert lost.returncode != 0
 
 
+def test_foreign_names_are_asked_of_the_hosts_resolver(hosts: Callable[..., Host], segment: Segment) -> None:
+    first, second = hosts(segment=segment, start=False), hosts(segment=segment, start=False)
+    words = [
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+        f"--listen-address={second.address}",
+        "--bind-interfaces",
+    ]
+    second.run("dnsmasq", *words, "--address=/example.org/192.0.2.7", f"--pid-file={second.folder}/resolver.pid")
+    resolv = first.folder / "resolv.conf"
+    resolv.write_text(f"nameserver 127.0.0.53\nnameserver {second.address}\n")
+    first.run("mount", "--bind", resolv, "/etc/resolv.conf")
+    first.run("ip", "route", "add", "default", "via", second.address)
+    first.start()
+    first.prepare()
+    first.import_image(images.built("busybox"), "busybox")
+    first.create("guest", "busybox")
+    first.address_of("guest")
+    assert "192.0.2.7" in first.exec("guest", "nslookup", "www.example.org").stdout
+
+
 def test_routing_can_be_forbidden(hosts: Callable[..., Host], segment: Segment) -> None:
     first, second = ready(hosts, segment=segment), hosts(segment=segment)
     first.call("PATCH", f"/1.0/networks/{NETWORK}", {"config": {"ipv4.routing": "false"}})

@@ -1,4 +1,4 @@
-"""A disk: the root filesystem (made by whoever starts the instance), a path of the host, or a custom volume."""
+"""A disk: the root filesystem (made by whoever starts the instance), or a path of the host."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,6 @@ from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan, Mount
 from hutch.schema.keys.base import as_bool
 from hutch.schema.keys.devices import DISK, inside
-from hutch.storage.base import Volume
 
 _HELPER = Path(__file__).parents[2] / "helper" / "mount_into.py"
 
@@ -97,18 +96,11 @@ class Driver(Device):
     async def _tree(self) -> int | None:
         """The detached mount; None when its source is absent and need not be there."""
         try:
-            return await (self._volume() if self.config.get("pool") else self._host_path())
+            return await self._host_path()
         except NotFound:
             if self._required:
                 raise
             return None
-
-    async def _volume(self) -> int:
-        pool = self.context.pool(self.config["pool"])
-        volume = Volume("custom", self.context.project, self.config["source"])
-        if not await pool.has(volume):
-            raise NotFound(f"device {self.name!r}: Storage volume {volume.name!r} not found in pool {pool.name!r}")
-        return await pool.mount(volume, self.context.idmap, readonly=as_bool(self.config.get("readonly")))
 
     async def _host_path(self) -> int:
         shifted = as_bool(self.config.get("shift"))
