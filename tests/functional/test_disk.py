@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.hosts import ApiError, Host
-from tests.hosts.host import POOL
 
 
 @pytest.fixture
@@ -79,25 +78,6 @@ def test_what_is_mounted_below_comes_along_when_asked(
         host.delete(made)
     finally:
         host.run("umount", below)
-
-
-def test_a_volume_of_a_pool_is_shared_and_kept(host: Host, guest: Callable[..., str]) -> None:
-    volumes = f"/1.0/storage-pools/{POOL}/volumes/custom"
-    host.call("POST", volumes, {"name": "data"})
-    try:
-        device = {"data": {"type": "disk", "pool": POOL, "source": "data", "path": "/data"}}
-        first, second = guest(devices=device), guest(devices=device)
-        host.exec(first, "sh", "-c", "echo kept > /data/note; chown 33 /data/note")
-        assert host.exec(second, "stat", "-c", "%u", "/data/note").stdout == "33\n"
-        for name in (first, second):
-            host.delete(name)
-        assert host.exec(guest(devices=device), "cat", "/data/note").stdout == "kept\n"
-        with pytest.raises(ApiError, match="'other' not found"):
-            guest(devices={"data": {**device["data"], "source": "other"}})
-    finally:
-        for name in [entry["name"] for entry in host.get("/1.0/instances?recursion=1") if "data" in entry["devices"]]:
-            host.delete(name)
-        host.call("DELETE", f"{volumes}/data")
 
 
 def test_a_disk_is_gone_from_the_host_with_its_guest(host: Host, guest: Callable[..., str], share: Path) -> None:

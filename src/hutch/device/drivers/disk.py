@@ -33,12 +33,10 @@ class Driver(Device):
             raise Invalid(f"device {self.name!r}: size is for the root disk only")
         elif not self.config.get("source"):
             raise Invalid(f'device {self.name!r}: Disk entry is missing the required "source" property')
-        elif not self.config.get("pool") and not self.config["source"].startswith("/"):
-            raise Invalid(
-                f"device {self.name!r}: source must be an absolute path of the host, or name a volume of a pool"
-            )
         elif self.config.get("pool"):
-            self.context.pool(self.config["pool"])
+            raise Invalid(f"device {self.name!r}: pool is for the root disk only: this server has no custom volumes")
+        elif not self.config["source"].startswith("/"):
+            raise Invalid(f"device {self.name!r}: source must be an absolute path of the host")
 
     @property
     def is_root(self) -> bool:
