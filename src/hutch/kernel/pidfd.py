@@ -60,8 +60,11 @@ async def wait(pid: int) -> None:
 
 
 def start_time(pid: int) -> int | None:
-    """Clock ticks after boot at which the process began (field 22 of /proc/PID/stat): with the pid it is unique."""
+    """Clock ticks after boot at which the process began (field 22 of /proc/PID/stat): with the pid it is unique.
+
+    None when it has ended, even if nobody has reaped it yet.
+    """
     with contextlib.suppress(OSError):
-        text = Path(f"/proc/{pid}/stat").read_text()
-        return int(text.rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
     return None

@@ -56,11 +56,12 @@ class Session:
         """Signal the command, with `group` its process group too; false when it has ended."""
         if self._code.done():
             return False
-        if group:
-            # It leads its session: as long as it is not reaped, the group's number is its own.
+        reached = pidfd.send(self._fd, number)
+        if group and reached:
+            # It leads its session: as long as anybody is in it, the group's number is its own.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
-        return pidfd.send(self._fd, number)
+        return reached
 
     def resize(self, columns: int, rows: int) -> None:
         if self.master is not None:

@@ -16,7 +16,7 @@ from hutch.errors import Conflict, HutchError, NotFound, ToolFailed
 from hutch.kernel import cgroup, run
 from hutch.runtime.base import Ended, Running, Runtime, Usage
 from hutch.runtime.enter import Door, Errand, Session
-from hutch.runtime.lxc import config, find, record, signals
+from hutch.runtime.lxc import config, find, locks, record, signals
 from hutch.runtime.lxc import log as lxc_log
 from hutch.runtime.lxc.guest import Guest, clear
 from hutch.runtime.plan import LaunchPlan
@@ -27,7 +27,10 @@ START_DEADLINE = 60.0
 
 
 class Driver(Runtime):
-    """`identity` (8 hex digits) keeps the control groups of daemons on one host apart; `lxcfs` is its mount, if there is one."""
+    """`identity` (8 hex digits) keeps the control groups of daemons on one host apart; `lxcfs` is its mount, if there is one.
+
+    Making one reads a few files.
+    """
 
     def __init__(self, identity: str, ended: Ended, lxcfs: Path | None = None) -> None:
         self.prefix = f"hutch-{identity}"
@@ -36,7 +39,9 @@ class Driver(Runtime):
         self.layout = cgroup.layout()
         self._guests: dict[tuple[str, str], Guest] = {}
         self._starting: set[tuple[str, str]] = set()
+        self._folders: set[Path] = set()
         self._door = Door()
+        self._program = shutil.which("lxc-start", path=run.ENVIRONMENT["PATH"]) or "lxc-start"
         self._path = _path_without_newuidmap()
 
     async def start(self, plan: LaunchPlan) -> Running:
@@ -87,7 +92,8 @@ class Driver(Runtime):
         record.write(plan.directory, record.Record(record.boot_id()))
 
     async def _lxc_start(self, plan: LaunchPlan) -> None:
-        argv = [*_tool("lxc-start"), *_which(plan.directory), "-d", "-p", str(plan.directory / config.MONITOR_PID)]
+        which = ["-P", str(plan.directory.parent), "-n", plan.directory.name]
+        argv = [self._program, *which, "-d", "-p", str(plan.directory / config.MONITOR_PID)]
         try:
             await run.run(argv, deadline=START_DEADLINE, env={"PATH": self._path})
         except ToolFailed as error:
@@ -96,6 +102,7 @@ class Driver(Runtime):
 
     async def _keep(self, project: str, name: str, directory: Path, processes: record.Record) -> Guest:
         groups = self._groups(project, name)
+        self._folders.add(directory.parent)
         seen = await asyncio.to_thread(find.look, groups[0], processes)
         guest = self._guests[project, name] = Guest(project, name, directory, groups, seen, self._over)
         return guest
@@ -183,7 +190,12 @@ class Driver(Runtime):
             guest.release()
         self._guests.clear()
         await self._door.close()
-        await asyncio.to_thread(cgroup.Group(self.layout, f"{self.prefix}/monitor/none").remove_parents)
+        await asyncio.to_thread(self._tidy)
+
+    def _tidy(self) -> None:
+        cgroup.Group(self.layout, f"{self.prefix}/monitor/none").remove_parents()
+        for folder in self._folders:
+            locks.remove_folders(folder)
 
     def _guest(self, project: str, name: str) -> Guest:
         try:
@@ -197,14 +209,6 @@ class Driver(Runtime):
         return cgroup.Group(self.layout, f"{self.prefix}/{own}"), cgroup.Group(
             self.layout, f"{self.prefix}/monitor/{own}"
         )
-
-
-def _which(directory: Path) -> list[str]:
-    return ["-P", str(directory.parent), "-n", directory.name]
-
-
-def _tool(name: str) -> list[str]:
-    return [shutil.which(name, path=run.ENVIRONMENT["PATH"]) or name]
 
 
 def _path_without_newuidmap() -> str:

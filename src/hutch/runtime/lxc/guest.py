@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hutch.kernel import pidfd
 from hutch.kernel.cgroup import Group
-from hutch.runtime.lxc import find, record
+from hutch.runtime.lxc import find, locks, record
 from hutch.runtime.lxc.config import ENDED
 
 _MONITOR_GRACE = 10.0
@@ -97,6 +97,7 @@ def clear(directory: Path, groups: Iterable[Group]) -> str:
     for group in groups:
         if group.exists():
             group.remove()
+    locks.remove(directory)
     record.remove(directory)
     (directory / ENDED).unlink(missing_ok=True)
     return target
