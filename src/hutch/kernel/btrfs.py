@@ -100,8 +100,12 @@ def enable_quota(root: Path) -> None:
 
 
 def limit(path: Path, size: int) -> None:
-    """Let the subvolume refer to `size` bytes; 0 for no limit."""
-    _call(path, _QGROUP_LIMIT, struct.pack("=6Q", 0, 1, size or _UNLIMITED, 0, 0, 0))
+    """Let the subvolume refer to `size` bytes; 0 for no limit, which is so where no account is kept."""
+    try:
+        _call(path, _QGROUP_LIMIT, struct.pack("=6Q", 0, 1, size or _UNLIMITED, 0, 0, 0))
+    except OSError as error:
+        if size or error.errno != errno.ENOTCONN:
+            raise
 
 
 def _open(path: Path) -> int:

@@ -19,7 +19,7 @@ from hutch.kernel.namespaces import CLONE_FS
 from hutch.kernel.syscalls import libc
 
 _THREADS, _KEPT = 16, 32
-_LINUX_CAPABILITY_VERSION_3 = 0x2008_0522
+_LINUX_CAPABILITY_VERSION_3, _CAP_SYS_RESOURCE = 0x2008_0522, 1 << 24
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -89,10 +89,13 @@ def libc_value(name: str) -> int:
 
 
 def _raise_capabilities() -> None:
-    """Make every permitted capability effective again: leaving fsuid 0 took away those for files."""
+    """Make the permitted capabilities effective again: leaving fsuid 0 took away those for files.
+
+    Not CAP_SYS_RESOURCE: it passes over quotas and reserved blocks, and overlay lends its mounter's to the guest.
+    """
     header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
     sets = (ctypes.c_uint32 * 6)()
     libc("capget", header, sets)
     for word in (0, 3):
-        sets[word] = sets[word + 1]
+        sets[word] = sets[word + 1] & ~(_CAP_SYS_RESOURCE if word == 0 else 0)
     libc("capset", header, sets)

@@ -50,12 +50,16 @@ def write(folder: Path, stack: Stack) -> None:
 
 
 class Layers:
-    """Every method blocks for a moment. `lock` is held from reading a stack until the one made from it is written."""
+    """Every method blocks for a moment. `lock` is held from reading a stack until the one made from it is written.
+
+    `sees_use`: this kernel was seen to tell a writable layer in use from one that is not.
+    """
 
     def __init__(self, root: Path, trash: Trash) -> None:
         self.root, self.trash = root, trash
         self.folder = root / "layers"
         self.lock = threading.Lock()
+        self.sees_use = False
 
     def path(self, name: str) -> Path:
         return self.folder / name
@@ -97,7 +101,7 @@ class Layers:
         stack = read(folder)
         if not stack.top:
             return stack.lowers
-        if self.busy(stack):
+        if not self.sees_use or self.busy(stack):
             return None
         if self._adds_nothing(stack):
             return stack.lowers

@@ -82,7 +82,7 @@ class Driver(TreePool):
         await in_thread(btrfs.create, path)
 
     async def copy_tree(self, source: Path, target: Path, *, readonly: bool = False) -> None:
-        await in_thread(btrfs.snapshot, source, target, readonly=readonly)
+        await in_thread(_copy, source, target, readonly)
 
     async def remove(self, path: Path) -> None:
         await in_thread(_delete_subvolumes, path)
@@ -134,6 +134,12 @@ def _complete(config: Config, path: Path) -> Config:
     if tree.fstype(Path(given)) != "btrfs":
         raise Invalid(f"the source {given} is not on btrfs: give a folder of a btrfs, a block device, or no source")
     return config | {"volatile.initial_source": given}
+
+
+def _copy(source: Path, target: Path, readonly: bool) -> None:
+    btrfs.snapshot(source, target, readonly=readonly)
+    if not readonly:
+        btrfs.limit(target, 0)  # A snapshot takes over the limit of its source.
 
 
 def _delete_subvolumes(path: Path) -> None:

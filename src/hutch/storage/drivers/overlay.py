@@ -10,6 +10,7 @@ from hutch.kernel import credentials, mount, namespaces, overlay, tree
 from hutch.kernel.idmap import IdMap, default
 from hutch.kernel.mount import MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
 from hutch.kernel.overlay import UPPER, WORK
+from hutch.kernel.tree import fstype
 from hutch.schema.base import Config
 from hutch.storage import layers, quotas, source
 from hutch.storage.base import Fill, Volume
@@ -45,6 +46,10 @@ class Driver(FolderPool):
             await self._try_a_mount()
             undo.pop_all()
 
+    async def activate(self) -> None:
+        await super().activate()
+        await self._try_a_mount()
+
     def _lay_out(self) -> None:
         super()._lay_out()
         if not self.layers.path(EMPTY).exists():
@@ -55,14 +60,13 @@ class Driver(FolderPool):
         try:
             async with self.building() as new:
                 await self.populate(new, None, None)
-                top = await self._mount(await in_thread(layers.read, new), default())
-                with mount.closing(top):
-                    written = await credentials.as_root_of(
-                        default(), os.open, "try", os.O_CREAT | os.O_WRONLY, dir_fd=top
-                    )
-                    os.close(written)
+                stack = await in_thread(layers.read, new)
+                with mount.closing(await self._mount(stack, default())) as tree:
+                    await credentials.as_root_of(default(), os.mkdir, "try", 0o755, dir_fd=tree)
+                    used = await in_thread(self.layers.busy, stack)
+                self.layers.sees_use = used and not await in_thread(self.layers.busy, stack)
         except (OSError, HutchError) as error:
-            kind = await in_thread(tree.fstype, self.root)
+            kind = await in_thread(fstype, self.root)
             raise Unsupported(
                 f"overlay mounts with shifted ids do not work on {kind} at {self.root} with this kernel ({error}); "
                 "use ext4, xfs or btrfs there, or a pool of the driver dir"
