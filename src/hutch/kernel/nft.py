@@ -1,11 +1,8 @@
 """Tables of nftables as data: one JSON document replaces a whole table at once and touches no other."""
 
-import contextlib
 import json
-from collections.abc import Sequence
 from typing import Any
 
-from hutch.errors import ToolFailed
 from hutch.kernel.run import run
 
 Statement = dict[str, Any]
@@ -69,9 +66,7 @@ async def delete(name: str, family: str = "inet") -> None:
     await run(["nft", "-j", "-f", "-"], input=json.dumps({"nftables": commands}))
 
 
-async def rules(name: str, family: str = "inet") -> Sequence[dict[str, Any]]:
-    """The objects of a table as nft lists them; empty when there is no such table."""
-    with contextlib.suppress(ToolFailed):
-        listed: list[dict[str, Any]] = json.loads(await run(["nft", "-j", "list", "table", family, name]))["nftables"]
-        return listed
-    return []
+async def chains() -> list[dict[str, Any]]:
+    """Every chain of every table, with its hook and policy where it has them."""
+    listed = json.loads(await run(["nft", "-j", "list", "chains"]))["nftables"]
+    return [entry["chain"] for entry in listed if "chain" in entry]

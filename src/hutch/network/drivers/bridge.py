@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Interface, IPv6Interface, IPv6Network, ip_interface
 from pathlib import Path
@@ -15,6 +16,8 @@ from hutch.network.base import Lease, NetworkDriver, Reservation
 from hutch.schema.base import Config
 from hutch.schema.keys.base import as_bool, check_all
 from hutch.schema.keys.network import BRIDGE, interface_name, ranges4, ranges6
+
+log = logging.getLogger(__name__)
 
 _MACHINE = Path("/etc/machine-id")
 
@@ -156,8 +159,14 @@ class Driver(NetworkDriver):
         table = firewall.wanted(self.name, self.config, self.ipv4, self.ipv6)
         if table is None:
             await nft.delete(firewall.table_name(self.name))
-        else:
-            await table.replace()
+            return
+        await table.replace()
+        for chain in firewall.droppers(self.name, await nft.chains()):
+            log.warning(
+                "the policy of the firewall chain %s drops forwarded packets: guests on %s reach nothing beyond this host "
+                "until rules there accept iifname %s and oifname %s",
+                *(chain, self.name, self.name, self.name),
+            )
 
     async def _serve(self, *, fresh: bool) -> None:
         if self.ipv4 is None and self.ipv6 is None:
