@@ -8,6 +8,7 @@ EXTENSIONS = [
     "container_exec_user_group_cwd",
     "container_image_properties",
     "container_last_used_at",
+    "container_edit_metadata",
     "container_full",
     "container_only_migration",
     "console",

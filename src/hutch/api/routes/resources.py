@@ -1,0 +1,16 @@
+"""/1.0/resources"""
+
+import asyncio
+import os
+from typing import Any
+
+from hutch.api.wire import Request, Routes
+from hutch.kernel import interfaces
+from hutch.service import resources
+
+routes = Routes()
+
+
+@routes("GET", "/1.0/resources")
+async def get(request: Request) -> dict[str, Any]:
+    return await asyncio.to_thread(resources.document, await interfaces.of(os.getpid()))
