@@ -100,9 +100,13 @@ def enable_quota(root: Path) -> None:
 
 
 def limit(path: Path, size: int) -> None:
-    """Let the subvolume refer to `size` bytes; 0 for no limit, which is so where no account is kept."""
+    """Let the subvolume refer to `size` bytes; 0 for no limit, which is so where no account is kept.
+
+    The kernel books the call itself on the subvolume that it is made on, so that a full one could not be given more room: it
+    is made on the folder above.
+    """
     try:
-        _call(path, _QGROUP_LIMIT, struct.pack("=6Q", 0, 1, size or _UNLIMITED, 0, 0, 0))
+        _call(path.parent, _QGROUP_LIMIT, struct.pack("=6Q", identity(path), 1, size or _UNLIMITED, 0, 0, 0))
     except OSError as error:
         if size or error.errno != errno.ENOTCONN:
             raise

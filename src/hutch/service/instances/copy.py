@@ -100,6 +100,8 @@ async def _now_held(
             await take()
         else:
             await snapshot.quietly(parts, source, take)
+        if size := volume.size(devices):
+            await volume.limit(pool, target, size)
         copies = [replace(each, instance=record.name, project=record.project) for each in history]
         await make.inherit(parts, origin, record)
         await make.commit(parts, record, doomed, *copies)

@@ -38,6 +38,8 @@ async def create(parts: Parts, project: str, wanted: InstancePost) -> Operation:
                 if image is not None:
                     await images.ensure_tree(parts, pool, image, operation)
                 await pool.create_volume(volume.of(record), image=image.fingerprint if image else None)
+                if size := volume.size(devices):
+                    await volume.limit(pool, volume.of(record), size)
                 await make.directory(parts, record)
                 if image is not None:
                     await images.seed(parts, image, parts.instance_directory(project, name))

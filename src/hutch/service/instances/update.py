@@ -12,7 +12,7 @@ from hutch.runtime.base import Running
 from hutch.schema.base import Config, Devices, strings
 from hutch.schema.instance import InstancePut, InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import expand, limits, render, rules
+from hutch.service.instances import expand, limits, render, rules, volume
 from hutch.service.parts import Parts
 
 
@@ -95,6 +95,7 @@ async def apply(
     record = await _forget_removed(parts, record, before[1], after)
     running = parts.runtime.running(record.project, record.name)
     if running is None:
+        await _resize(parts, record, before[1], after[1])
         return record
     for key in before[0].keys() | after[0].keys():
         if before[0].get(key) != after[0].get(key) and key in keys.KEYS and not keys.KEYS[key].live:
@@ -108,8 +109,22 @@ async def apply(
             undo.push_async_callback(parts.runtime.set_limits, record.project, record.name, back)
             await parts.runtime.set_limits(record.project, record.name, changed)
         record = await _replug(parts, record, running, before, after, undo)
+        await _resize(parts, record, before[1], after[1])
         undo.pop_all()
     return record
+
+
+async def _resize(parts: Parts, record: InstanceRecord, before: Devices, after: Devices) -> None:
+    if (size := volume.size(after)) != volume.size(before):
+        await volume.limit(volume.pool(parts, after), volume.of(record), size)
+
+
+def _only_resized(before: Devices, after: Devices) -> set[str]:
+    """The names of the root disk, when no more than its size has changed: that needs no plugging."""
+    old, new = expand.root_disk(before), expand.root_disk(after)
+    if old is None or new is None or old[1] | {"size": ""} != new[1] | {"size": ""}:
+        return set()
+    return {old[0], new[0]}
 
 
 async def _forget_removed(
@@ -137,8 +152,9 @@ async def _replug(
 ) -> InstanceRecord:
     key = (record.project, record.name)
     live = {device.name: device for device in parts.live.get(key, [])}
-    gone = [name for name in before[1] if before[1][name] != after[1].get(name)]
-    new = [name for name in after[1] if after[1][name] != before[1].get(name)]
+    stays = _only_resized(before[1], after[1])
+    gone = [name for name in before[1] if name not in stays and before[1][name] != after[1].get(name)]
+    new = [name for name in after[1] if name not in stays and after[1][name] != before[1].get(name)]
     for name in [*gone, *new]:
         if name in live and not live[name].live:
             raise Invalid(f"The device {name!r} cannot be changed while the instance is running")

@@ -1,18 +1,22 @@
 """The root volume of an instance, and the record that keeps a crash from leaving half a volume behind."""
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from hutch.errors import Invalid, NotFound
+from hutch.errors import Invalid, NotFound, Unsupported
 from hutch.kernel.idmap import IdMap
 from hutch.schema.base import Config, Devices
 from hutch.schema.doomed import DoomedRecord
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
+from hutch.schema.keys.base import as_bytes
 from hutch.service.instances import expand
 from hutch.service.parts import Parts
 from hutch.storage.base import StorageDriver, Volume
+
+log = logging.getLogger(__name__)
 
 
 def of(record: InstanceRecord | SnapshotRecord) -> Volume:
@@ -41,6 +45,20 @@ def pool(parts: Parts, devices: Devices) -> StorageDriver:
 
 def pool_of(parts: Parts, record: InstanceRecord | SnapshotRecord) -> StorageDriver:
     return pool(parts, expand.of(parts.state, record)[1])
+
+
+def size(devices: Devices) -> int:
+    """The bytes that the root disk may hold, 0 for no limit."""
+    root = expand.root_disk(devices)
+    return as_bytes(root[1]["size"]) if root and root[1].get("size") else 0
+
+
+async def limit(pool: StorageDriver, volume: Volume, size: int) -> None:
+    """Hold a root volume to its size. As with LXD, a filesystem that cannot is worth a warning, not a failure."""
+    try:
+        await pool.set_quota(volume, size)
+    except Unsupported as error:
+        log.warning("the size of %s is not limited: %s", volume.name, error)
 
 
 def doomed(pool: StorageDriver, volume: Volume, renamed_from: str = "") -> DoomedRecord:

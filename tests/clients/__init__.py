@@ -1,0 +1,1 @@
+"""Clients that other people made, driven against the daemon as they are."""
