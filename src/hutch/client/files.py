@@ -1,6 +1,8 @@
 """Files, folders and links inside instances, streamed."""
 
 import http.client
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from hutch import errors
@@ -50,10 +52,11 @@ class Files:
     """The file system of one instance."""
 
     def __init__(self, client: Client, instance: str) -> None:
-        self.client, self.path = client, url("instances", instance, "files")
+        self.client, self.instance, self.path = client, instance, url("instances", instance, "files")
 
     def open(self, path: str) -> Entry:
-        return Entry(self.client.stream("GET", self.path, query={"path": path}))
+        with self._naming(path):
+            return Entry(self.client.stream("GET", self.path, query={"path": path}))
 
     def look(self, path: str) -> Facts | None:
         """What the path is, None when there is nothing."""
@@ -78,4 +81,15 @@ class Files:
         decoded(response)
 
     def delete(self, path: str) -> None:
-        self.client.request("DELETE", self.path, query={"path": path})
+        with self._naming(path):
+            self.client.request("DELETE", self.path, query={"path": path})
+
+    @contextmanager
+    def _naming(self, path: str) -> Iterator[None]:
+        """The daemon says only "Not Found", as LXD does."""
+        try:
+            yield
+        except errors.NotFound as error:
+            if "nstance" in str(error):
+                raise errors.NotFound(f"instance not found: {self.instance}") from None
+            raise errors.NotFound(f"there is no {path} in {self.instance}") from None
