@@ -1,8 +1,10 @@
 """Instances as the API shows them. What does not change between two requests is kept as JSON text and joined."""
 
+import asyncio
 from typing import Any
 from urllib.parse import quote
 
+from hutch.errors import NotFound
 from hutch.kernel import interfaces
 from hutch.schema.base import encode, timestamp
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
@@ -101,23 +103,41 @@ async def full_text(parts: Parts, record: InstanceRecord, *, usage: bool = False
 
 async def state(parts: Parts, record: InstanceRecord, *, usage: bool = True) -> dict[str, Any]:
     """What the instance uses now. `usage`: measure the disk too, which may walk a tree."""
+    disk = await _disk(parts, record) if usage else {}
     running = parts.runtime.running(record.project, record.name)
-    now = status(parts, record)
-    disk = await _disk(parts, record) if usage else None
-    answer: dict[str, Any] = {"status": now.text, "status_code": int(now), "disk": disk or {}}
-    if running is None:
-        nothing = {"usage": 0, "usage_peak": 0, "swap_usage": 0, "swap_usage_peak": 0}
-        return answer | {"memory": nothing, "network": None, "pid": 0, "processes": 0, "cpu": {"usage": 0}}
-    used = parts.runtime.usage(record.project, record.name)
-    return answer | {
+    guest = await _guest(parts, record, running.init) if running is not None else None
+    # the guest may have ended while it was looked at
+    now = status(parts, record) if guest is not None else Status.STOPPED
+    return {"status": now.text, "status_code": int(now), "disk": disk} | (guest or _NO_GUEST)
+
+
+_NO_GUEST: dict[str, Any] = {
+    "memory": {"usage": 0, "usage_peak": 0, "swap_usage": 0, "swap_usage_peak": 0},
+    "network": None,
+    "pid": 0,
+    "processes": 0,
+    "cpu": {"usage": 0},
+}
+
+
+async def _guest(parts: Parts, record: InstanceRecord, init: int) -> dict[str, Any] | None:
+    """What only a running guest has; None when it has ended."""
+    network = await _network(record, init)
+    try:
+        used = await asyncio.to_thread(parts.runtime.usage, record.project, record.name)
+    except NotFound:
+        return None
+    if parts.runtime.running(record.project, record.name) is None:
+        return None
+    return {
         "memory": {
             "usage": used.memory,
             "usage_peak": used.memory_peak,
             "swap_usage": used.swap,
             "swap_usage_peak": used.swap_peak,
         },
-        "network": await _network(record, running.init),
-        "pid": running.init,
+        "network": network,
+        "pid": init,
         "processes": used.processes,
         "cpu": {"usage": used.cpu},
     }
