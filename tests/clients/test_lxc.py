@@ -376,7 +376,7 @@ def test_import_of_a_split_image_and_delete(host: Host, tmp_path: Path, free: Fr
         lxc(host, "launch", "split", name)
         assert status(host, name) == "RUNNING"
         lxc(host, "image", "export", "split", str(tmp_path / "again"))
-        assert (tmp_path / "again.squashfs").read_bytes() == (tmp_path / "root.squashfs").read_bytes()
+        assert (tmp_path / "again.root").read_bytes() == (tmp_path / "root.squashfs").read_bytes()
     finally:
         lxc(host, "image", "delete", "split")
     assert "split" not in lxc(host, "image", "alias", "list")
