@@ -210,6 +210,7 @@ def test_a_bad_file_is_refused_with_its_name_and_leaves_nothing(clean: Host, tmp
         ({"source": {"type": "instance", "name": "nobody"}}, 404, "Instance not found"),
         ({"source": {"type": "snapshot", "name": "nobody/snap"}}, 404, "not found"),
         ({"source": {"type": "image", "fingerprint": "123"}}, 404, "Image not found"),
+        ({"source": {"type": "image", "fingerprint": "123", "project": "nowhere"}}, 404, "Image not found"),
         ({"source": 3}, 400, "source"),
         ({"properties": 3}, 400, "properties"),
         ({"source": {"type": "image", "server": "https://elsewhere", "fingerprint": "1"}}, 501, "elsewhere"),

@@ -58,6 +58,7 @@ def accept(parts: Parts, project: str, upload: Upload, wanted: ImagePost) -> Ope
 
 def check_wish(parts: Parts, project: str, wanted: ImagePost) -> None:
     """Refuse at once what needs no look at the files."""
+    parts.state.projects.get(project)
     place = images.home(parts, project)
     images.known_profiles(parts, place, wanted.profiles or [])
     for alias in wanted.aliases or []:
