@@ -1,5 +1,6 @@
 """Finds the one class a driver package defines for a name, by the file's name alone."""
 
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -8,9 +9,10 @@ from typing import Any
 from hutch.errors import NotFound
 
 
-def names(package: ModuleType) -> list[str]:
+@cache
+def names(package: ModuleType) -> tuple[str, ...]:
     """The drivers of `package`, without importing any of them."""
-    return sorted(info.name.replace("_", "-") for info in iter_modules(package.__path__))
+    return tuple(sorted(info.name.replace("_", "-") for info in iter_modules(package.__path__)))
 
 
 def load(package: ModuleType, name: str) -> Any:

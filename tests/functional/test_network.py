@@ -241,6 +241,8 @@ def test_settings_change_while_guests_go_on(host: Host, network: Callable[..., s
     host.exec(made, "sh", "-c", "udhcpc -n -q -i eth0")
     assert host.address_of(made) != address
     host.exec(made, "ping", "-c", "1", "-W", "2", "10.200.2.1")
+    host.call("PATCH", f"/1.0/networks/{name}", {"config": {"ipv6.address": "none"}})
+    assert {entry["family"] for entry in host.get(f"/1.0/networks/{name}/state")["addresses"]} == {"inet"}
 
 
 def test_dnsmasq_is_started_again_when_it_dies(

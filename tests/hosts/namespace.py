@@ -1,6 +1,8 @@
 """A network and a mount namespace, kept by a process that ends with the test run."""
 
+import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +63,10 @@ class Namespace:
         return [pid for pid in pids() if pid != self.pid and _network_of(pid) == here]
 
     def close(self) -> None:
+        """End what still runs in here, and the namespaces with it."""
+        for pid in self.members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._holder.kill()
         self._holder.wait()
         assert self._holder.stdout is not None

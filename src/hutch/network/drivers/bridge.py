@@ -40,6 +40,9 @@ class Driver(NetworkDriver):
         check_all(f"network {name!r}", config, BRIDGE, free=("user.", "volatile."))
         settled = {key: value for key, value in config.items() if value}
         used = await subnets.taken(name, others)
+        if old is None:
+            has_ipv6 = await asyncio.to_thread(Path("/proc/sys/net/ipv6").is_dir)
+            settled = {"ipv4.address": "auto", "ipv6.address": "auto" if has_ipv6 else "none"} | settled
         for version in (4, 6):
             _settle(name, settled, version, old, used)
         _check_ranges(name, settled)
@@ -113,7 +116,6 @@ class Driver(NetworkDriver):
     def _names(self) -> bool:
         return self.config.get("dns.mode", "managed") == "managed"
 
-    @property
     def _hwaddr(self) -> str:
         """The bridge's address, fixed so that it is never a port's: the same at every start, another on every host."""
         if given := self.config.get("bridge.hwaddr"):
@@ -122,16 +124,17 @@ class Driver(NetworkDriver):
         return "00:16:3e:" + hashlib.sha256(machine + str(self.path).encode()).digest()[:3].hex(":")
 
     async def _link(self, found: Interface | None) -> None:
+        hwaddr = await asyncio.to_thread(self._hwaddr)
         if found is None:
             mark = f"link set dev {self.name} alias {self._mark}"
-            await ip.batch(f"link add {self.name} address {self._hwaddr} type bridge", mark)
+            await ip.batch(f"link add {self.name} address {hwaddr} type bridge", mark)
             found = await ip.interface(self.name)
         if found is None:
             raise NotFound(f"the bridge {self.name!r} was removed while it was being made")
         await asyncio.to_thread(self._before_up)
         mtu = int(self.config.get("bridge.mtu", "1500"))
         lines = [f"link set dev {self.name} mtu {mtu}"] if found.mtu != mtu else []
-        lines += [f"link set dev {self.name} address {self._hwaddr}"] if found.hwaddr != self._hwaddr else []
+        lines += [f"link set dev {self.name} address {hwaddr}"] if found.hwaddr != hwaddr else []
         await ip.batch(*lines, *self._addresses(found), *([] if found.up else [f"link set dev {self.name} up"]))
 
     def _before_up(self) -> None:
@@ -142,7 +145,9 @@ class Driver(NetworkDriver):
 
     def _addresses(self, found: Interface) -> list[str]:
         wanted = [str(item) for item in (self.ipv4, self.ipv6) if item is not None]
-        have = [str(item) for item in found.addresses if item.scope == "global"]
+        # Those of IPv6 go by themselves when it is switched off.
+        families = ("inet", "inet6") if self.ipv6 else ("inet",)
+        have = [str(item) for item in found.addresses if item.scope == "global" and item.family in families]
         lines = [f"address delete {item} dev {self.name}" for item in have if item not in wanted]
         for item in wanted:
             if item not in have:
@@ -194,9 +199,6 @@ class Driver(NetworkDriver):
 def _settle(name: str, config: Config, version: int, old: Config | None, used: list[tuple[ip.Network, str]]) -> None:
     """Replace auto by a free subnet, and refuse a subnet that overlaps with one in use."""
     key = f"ipv{version}.address"
-    if old is None and key not in config:
-        usable = version == 4 or Path("/proc/sys/net/ipv6").is_dir()
-        config[key] = "auto" if usable else "none"
     value = config.get(key, "none")
     if value == "auto":
         config[key] = subnets.free(version, used)
