@@ -23,23 +23,10 @@ from typing import IO, Any, cast
 import zstandard
 
 from hutch.helper import confine
+from hutch.image.limits import HARMLESS, SMALL, TEMPLATES
 
 CHUNK = 1 << 20
-SMALL = 1 << 20
-"""Bytes that metadata.yaml, or a template, may have."""
-TEMPLATES = 16 << 20
 MEMORY = 2 << 30
-HARMLESS = {
-    "dev/null": (1, 3),
-    "dev/zero": (1, 5),
-    "dev/full": (1, 7),
-    "dev/random": (1, 8),
-    "dev/urandom": (1, 9),
-    "dev/tty": (5, 0),
-    "dev/console": (5, 1),
-    "dev/ptmx": (5, 2),
-}
-"""What debootstrap and its like leave in /dev. It is not unpacked; every other device node makes an image refused."""
 
 
 class Problem(Exception):

@@ -6,20 +6,10 @@ from pathlib import Path
 
 from hutch.errors import Invalid, ToolFailed
 from hutch.image.confined import confined
+from hutch.image.limits import HARMLESS, SMALL, TEMPLATES
 from hutch.image.metadata import Contents
 from hutch.kernel.run import stream
 
-_SMALL, _TEMPLATES = 1 << 20, 16 << 20
-_HARMLESS = {
-    b"/dev/null": (1, 3),
-    b"/dev/zero": (1, 5),
-    b"/dev/full": (1, 7),
-    b"/dev/random": (1, 8),
-    b"/dev/urandom": (1, 9),
-    b"/dev/tty": (5, 0),
-    b"/dev/console": (5, 1),
-    b"/dev/ptmx": (5, 2),
-}
 _LINE = re.compile(
     rb"^(?P<kind>[dlcbps-])\S{9}\S* +\d+/\d+ +(?:(?P<major>\d+), *(?P<minor>\d+)|(?P<size>\d+)) \S+ \S+ "
     rb"squashfs-root(?P<name>/[^\n]*|)$",
@@ -83,12 +73,12 @@ class Listing:
         if self.role == "rootfs" or not (name == b"/metadata.yaml" or name.startswith(b"/templates/")):
             return
         self.small[_text(name)] = size
-        if size > _SMALL or sum(self.small.values()) > _TEMPLATES:
-            raise Invalid(f"the image has as {_text(name)!r} a file of more than {_SMALL} bytes")
+        if size > SMALL or sum(self.small.values()) > TEMPLATES:
+            raise Invalid(f"the image has as {_text(name)!r} a file of more than {SMALL} bytes")
 
     def _check_node(self, kind: bytes, name: bytes, major: int, minor: int) -> None:
-        inside = name if self.role == "rootfs" else name.removeprefix(b"/rootfs")
-        if kind != b"c" or _HARMLESS.get(inside) != (major, minor):
+        inside = _text(name if self.role == "rootfs" else name.removeprefix(b"/rootfs"))
+        if kind != b"c" or HARMLESS.get(inside) != (major, minor):
             node = f"{_text(name)!r} ({'character' if kind == b'c' else 'block'} {major}:{minor})"
             raise Invalid(f"the image carries the device node {node}; remove it and pack the image again")
         self.nodes.append(_text(name))
