@@ -111,6 +111,8 @@ def test_a_recipe_is_built_isolated_and_boots(
     assert host.exec(name, "stat", "-c", "%a %u", "/usr/local/bin/hello").stdout == "4755 0\n"
     assert len(host.exec(name, "cat", "/etc/machine-id").stdout.strip()) == 32
     assert host.exec(name, "systemctl", "--failed", "--no-legend").stdout == ""
+    suites = host.exec(name, "apt-get", "indextargets", "--format", "$(RELEASE)", "Created-By: Packages").stdout.split()
+    assert set(suites) == {"bookworm", "bookworm-updates", "bookworm-security"}
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def fetch(recipe: Recipe, cache: Path, progress: Callable[[str], None]) -> Downl
     """Download all that the recipe's system consists of and lay it out as a repository."""
     apt = Apt(cache / f"{recipe.distribution}-{recipe.suite}-{recipe.debian_architecture}", recipe)
     apt.update(progress)
-    wanted = ["?essential", "?priority(required)", "apt", *recipe.all_packages]
+    wanted = ["?essential", "?priority(required)", *recipe.all_packages]
     files = apt.download(wanted, progress)
     repository = apt.root / "repository"
     _lay_out(repository, files)

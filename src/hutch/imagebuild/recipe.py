@@ -29,7 +29,7 @@ from hutch.errors import Invalid, NotFound
 from hutch.imagebuild import sources
 
 # Raised whenever the same recipe would give another image.
-BUILDER_VERSION = 6
+BUILDER_VERSION = 7
 
 DEBIAN_ARCHITECTURES = {
     "x86_64": "amd64",
@@ -41,6 +41,7 @@ DEBIAN_ARCHITECTURES = {
 
 # What a person expects of a machine they log in to, and what gives it an address and names.
 SYSTEM_PACKAGES = (
+    "apt",
     "systemd-sysv",
     "systemd-resolved",
     "libnss-resolve",
