@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from hutch.kernel import credentials, mount
+from hutch.storage import layers
 from hutch.storage.base import StorageDriver, Volume
 from tests.contract.pools import DRIVERS, IDMAP, build, filling
 
@@ -166,6 +167,9 @@ def kill_at(point: int) -> None:
 
 
 def main(kind: str, place: Path) -> None:
+    kind, _, merging = kind.partition(" ")
+    if merging:
+        layers.DEEP = 2
     reader, writer = os.pipe()
     if not (pid := os.fork()):
         made = asyncio.run(build(kind, place))

@@ -14,6 +14,7 @@ import pytest
 
 from hutch.errors import AlreadyExists, Conflict, HutchError, NotFound
 from hutch.kernel import mount
+from hutch.storage import layers
 from hutch.storage.base import Volume
 from tests.contract.pools import IDMAP, Bench, Guest, build, filesystem, filling
 
@@ -446,3 +447,44 @@ async def test_an_overlay_volume_in_use_is_not_restored(place: Path) -> None:
         with pytest.raises(Conflict, match="in use"):
             await bench.pool.restore(C1, "s")
     await bench.pool.restore(C1, "s")
+
+
+async def test_work_on_many_volumes_at_once_shares_and_frees_layers_rightly(bench: Bench) -> None:
+    await started(bench, *(f"v{number}" for number in range(6)))
+
+    async def life(number: int) -> None:
+        mine, other = Volume("container", "default", f"v{number}"), Volume("container", "default", f"w{number}")
+        for turn in range(3):
+            async with bench.guest(mine) as guest:
+                guest.write("turn", str(turn))
+                if turn % 2:
+                    await bench.pool.snapshot(mine, f"s{turn}")
+            await bench.pool.copy(mine, other)
+            await bench.pool.snapshot(mine, f"t{turn}")
+            await bench.pool.delete(mine)
+            await bench.pool.copy(other, mine)
+            await bench.pool.delete(other)
+        async with bench.guest(mine) as guest:
+            check_image(guest)
+            assert guest.read("turn") == "2"
+
+    await asyncio.gather(*(life(number) for number in range(6)))
+
+
+async def test_a_volume_snapshotted_a_thousand_times_still_mounts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "DEEP", 8)
+    bench = await build("overlay", place)
+    await started(bench)
+    for number in range(60):
+        async with bench.guest(C1) as guest:
+            guest.write(f"f{number}", "x")
+            if number:
+                guest.do(os.unlink, guest.path / f"f{number - 1}")
+        await bench.pool.snapshot(C1, f"s{number}")
+    stack = await asyncio.to_thread(layers.read, bench.pool.folder(C1))
+    assert len(stack.lowers) <= 10
+    async with bench.guest(C1) as guest, bench.guest(C1.at("s30")) as old:
+        check_image(guest)
+        assert [name for name in guest.names() if name[0] == "f"] == ["f59", "fifo"]
+        assert [name for name in old.names() if name[0] == "f"] == ["f30", "fifo"]
+    await bench.pool.destroy()

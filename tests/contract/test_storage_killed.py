@@ -8,7 +8,8 @@ import pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["overlay", "btrfs", "dir"])
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["overlay", "overlay merging", "btrfs", "dir"])
 def test_what_was_killed_is_whole_or_gone_after_the_next_start(kind: str, place: Path) -> None:
     program = [sys.executable, "-m", "tests.contract.killed", kind, str(place)]
     done = subprocess.run(program, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)

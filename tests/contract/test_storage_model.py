@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hutch.kernel import credentials, mount
+from hutch.storage import layers
 from hutch.storage.base import Volume
 from tests.contract.pools import IDMAP, Bench, build, filling
 
@@ -221,11 +222,15 @@ async def live(bench: Bench, folder: Path, history: Sequence[tuple[str, tuple[st
     await bench.pool.trash.empty()
 
 
-@pytest.mark.parametrize("kind", ["overlay", "overlay-xfs", "btrfs", "dir"])
-def test_volumes_go_through_any_history_like_plain_folders(kind: str, place: Path) -> None:
+@pytest.mark.parametrize("kind", ["overlay", "overlay merging", "overlay-xfs", "btrfs", "dir"])
+def test_volumes_go_through_any_history_like_plain_folders(
+    kind: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind.endswith("merging"):
+        monkeypatch.setattr(layers, "DEEP", 2)
     os.umask(0)
     with asyncio.Runner() as runner:
-        bench = runner.run(build(kind, place))
+        bench = runner.run(build(kind.partition(" ")[0], place))
 
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         @given(HISTORY)

@@ -94,7 +94,10 @@ def like(pattern: Path, folder: Path) -> None:
     """Give a folder the mode, owner, times and extended attributes (so the ACLs) of another, without overlay's own."""
     status = pattern.stat()
     os.chown(folder, status.st_uid, status.st_gid)
-    for name, value in _xattrs(pattern).items():
+    wanted = _xattrs(pattern)
+    for name in _xattrs(folder).keys() - wanted.keys():
+        os.removexattr(folder, name)
+    for name, value in wanted.items():
         os.setxattr(folder, name, value)
     folder.chmod(status.st_mode & 0o7777)
     os.utime(folder, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -108,7 +111,10 @@ def alike(one: Path, other: Path) -> bool:
 
 
 def _xattrs(path: Path) -> dict[str, bytes]:
-    return {name: os.getxattr(path, name) for name in os.listxattr(path) if not name.startswith("trusted.overlay.")}
+    # Overlay shows a guest's own trusted.overlay.x as that and keeps it as trusted.overlay.overlay.x.
+    own = ("trusted.overlay.", "trusted.overlay.overlay.")
+    names = [name for name in os.listxattr(path) if not name.startswith(own[0]) or name.startswith(own[1])]
+    return {name: os.getxattr(path, name) for name in names}
 
 
 def drop_xattrs(root: Path, names: Iterable[str]) -> None:

@@ -20,6 +20,9 @@ from hutch.storage.trash import Trash
 EMPTY = "empty"
 """A layer with nothing in it, for volumes that come from no image: an overlay needs a lower."""
 
+DEEP = 64
+"""Layers under a volume from which on those above the lowest are merged. The kernel takes 500."""
+
 _STACKS = ("volumes/*/*/layers", "volumes/*/*/snapshots/*/layers", "new/*/layers", "new/*/snapshots/*/layers")
 
 

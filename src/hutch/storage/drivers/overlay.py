@@ -12,7 +12,7 @@ from hutch.kernel.mount import MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
 from hutch.kernel.overlay import UPPER, WORK
 from hutch.kernel.tree import fstype
 from hutch.schema.base import Config
-from hutch.storage import layers, quotas, source
+from hutch.storage import layers, merge, quotas, source
 from hutch.storage.base import Fill, Volume
 from hutch.storage.folder import FolderPool, describe, in_thread
 from hutch.storage.layers import EMPTY, Layers, Stack
@@ -76,6 +76,10 @@ class Driver(FolderPool):
         await in_thread(self.layers.collect)
         await super().collect()
 
+    def _publish(self, new: Path, volume: Volume) -> None:
+        with self.layers.lock:  # A stack that moves while they are listed could be missed.
+            super()._publish(new, volume)
+
     async def populate(self, new: Path, image: str | None, fill: Fill | None) -> None:
         if image is not None:
             await in_thread(self._stack_on_image, new, image)
@@ -117,7 +121,26 @@ class Driver(FolderPool):
                 self.layers.adopt(new / _LAYER, fingerprint)
             layers.write(new, Stack((fingerprint,)))
 
+    async def _shorten(self, volume: Volume) -> None:
+        """Merge the layers of a volume that has many and is not in use."""
+        folder = await in_thread(self.find, volume)
+        stack = await in_thread(layers.read, folder)
+        if len(stack.lowers) < layers.DEEP or not stack.top or not self.layers.sees_use:
+            return
+        if await in_thread(self.layers.busy, stack):
+            return
+        async with self.building() as new:
+            files = await in_thread(self.layers.make, new / _LAYER)
+            await in_thread(merge.merge, [self.layers.tree(name) for name in stack.lowers[1:]], files)
+            await in_thread(self._put_merged, folder, stack, new / _LAYER)
+
+    def _put_merged(self, folder: Path, stack: Stack, built: Path) -> None:
+        with self.layers.lock:
+            if not self.layers.busy(stack):
+                layers.write(folder, Stack((stack.lowers[0], self.layers.adopt(built)), stack.top))
+
     async def clone(self, source: Volume, new: Path) -> None:
+        await self._shorten(source)
         if not await in_thread(self._clone_settled, source, new):
             lowers = await self._copy_top(source, new)
             await in_thread(self._adopt_top, new, lowers)
@@ -130,6 +153,7 @@ class Driver(FolderPool):
             return lowers is not None
 
     async def freeze(self, source: Volume, new: Path) -> None:
+        await self._shorten(source)
         if not await in_thread(self._freeze_settled, source, new):
             lowers = await self._copy_top(source, new)
             await in_thread(self._adopt_frozen, new, lowers)
