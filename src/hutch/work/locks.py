@@ -5,11 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 
+class _Lock:
+    """`users` hold it or wait for it; `wanted` is set while there is more than one."""
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.wanted = asyncio.Lock(), 0, asyncio.Event()
+
+
 class Locks:
     """Locks by name, made on first use and forgotten when nobody holds or awaits them."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._locks: dict[str, _Lock] = {}
 
     @asynccontextmanager
     async def hold(self, *names: str) -> AsyncIterator[None]:
@@ -21,15 +28,23 @@ class Locks:
 
     @asynccontextmanager
     async def _one(self, name: str) -> AsyncIterator[None]:
-        lock, users = self._locks.get(name, (asyncio.Lock(), 0))
-        self._locks[name] = (lock, users + 1)
+        entry = self._locks.setdefault(name, _Lock())
+        entry.users += 1
+        if entry.users > 1:
+            entry.wanted.set()
         try:
-            async with lock:
+            async with entry.lock:
                 yield
         finally:
-            lock, users = self._locks.pop(name)
-            if users > 1:
-                self._locks[name] = (lock, users - 1)
+            entry.users -= 1
+            if entry.users == 1:
+                entry.wanted.clear()
+            if not entry.users:
+                self._locks.pop(name, None)
 
     def held(self, name: str) -> bool:
         return name in self._locks
+
+    async def wanted(self, name: str) -> None:
+        """Return when somebody else waits for the lock, which the caller holds."""
+        await self._locks[name].wanted.wait()
