@@ -1,6 +1,7 @@
 """Nics that are one end of a veth pair: what they share, whatever the other end is attached to."""
 
 import hashlib
+import re
 import secrets
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from hutch.errors import AlreadyExists, HutchError, Invalid
 from hutch.kernel import ip
 from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan, Link
+
+_RANDOM = r"veth[0-9a-f]{8}"
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,15 @@ class VethNic(Device):
 
     async def release(self) -> None:
         """Deleting the host's end deletes the guest's, wherever it is."""
-        found = await ip.interface(self.host_name)
-        if found is not None and found.alias == self._mark:
-            await ip.delete(self.host_name)
+        if not re.fullmatch(_RANDOM, self.host_name):
+            found = await ip.interface(self.host_name)
+            if found is None or found.alias != self._mark:
+                return
+        await ip.delete(self.host_name)
 
     @property
     def _mark(self) -> str:
-        """The alias of our link: it tells it from one that somebody else gave the same name."""
+        """The alias of our link: it tells one whose name was chosen by the user from somebody else's."""
         owner = f"{self.context.directory}/{self.name}"
         return f"hutch:{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
 
