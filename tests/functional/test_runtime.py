@@ -172,6 +172,16 @@ async def test_the_monitors_crash_ends_the_guest(made: Bench, busybox: Path) -> 
     assert groups(made) == []
 
 
+@pytest.mark.slow
+async def test_a_monitor_that_hangs_does_not_keep_the_guest(made: Bench, busybox: Path) -> None:
+    running = await made.driver.start(made.plan("a", busybox))
+    os.kill(running.monitor, signal.SIGSTOP)
+    await made.driver.kill("default", "a")
+    assert not alive(running.monitor)
+    assert made.ended == [("default", "a", "stop")]
+    assert groups(made) == []
+
+
 async def test_a_cancelled_start_leaves_nothing(made: Bench, busybox: Path) -> None:
     task = asyncio.ensure_future(made.driver.start(made.plan("a", busybox)))
     await asyncio.sleep(0.01)
@@ -194,7 +204,8 @@ async def test_a_frozen_guest_stands_still_and_can_be_killed(made: Bench, busybo
     await made.driver.unfreeze("default", "a")
     await eventually(lambda: ticks.stat().st_size > size)
     await made.driver.freeze("default", "a")
-    assert made.driver.running("default", "a").frozen  # type: ignore[union-attr]
+    with pytest.raises(Conflict, match="frozen"):
+        await made.run("a", "true")
     await made.driver.kill("default", "a")
     assert made.ended == [("default", "a", "stop")]
 

@@ -39,6 +39,7 @@ class Driver(Runtime):
         self.layout = cgroup.layout()
         self._guests: dict[tuple[str, str], Guest] = {}
         self._starting: set[tuple[str, str]] = set()
+        self._prepared = False
         self._folders: set[Path] = set()
         self._door = Door()
         self._program = shutil.which("lxc-start", path=run.ENVIRONMENT["PATH"]) or "lxc-start"
@@ -67,15 +68,17 @@ class Driver(Runtime):
         await asyncio.to_thread(self._prepare, plan, *groups)
         try:
             await self._lxc_start(plan)
-            processes = await asyncio.to_thread(find.started, plan.directory)
+            seen = await asyncio.to_thread(find.started, plan.directory, groups[0])
         except (HutchError, OSError):
             await asyncio.to_thread(find.end_monitor, plan.directory)
             await asyncio.to_thread(clear, plan.directory, groups)
             raise
-        return await self._keep(plan.project, plan.name, plan.directory, processes)
+        return self._keep(plan.project, plan.name, plan.directory, seen)
 
     def _prepare(self, plan: LaunchPlan, group: cgroup.Group, monitor: cgroup.Group) -> None:
-        group.prepare_parent()
+        if not self._prepared:
+            group.prepare_parent()
+            self._prepared = True
         for old in (group, monitor):
             if old.exists():
                 old.remove()
@@ -100,10 +103,9 @@ class Driver(Runtime):
             reason = await asyncio.to_thread(lxc_log.reason, plan.directory / config.LOG)
             raise ToolFailed(argv, error.code, reason or error.stderr) from error
 
-    async def _keep(self, project: str, name: str, directory: Path, processes: record.Record) -> Guest:
+    def _keep(self, project: str, name: str, directory: Path, seen: find.Seen) -> Guest:
         groups = self._groups(project, name)
         self._folders.add(directory.parent)
-        seen = await asyncio.to_thread(find.look, groups[0], processes)
         guest = self._guests[project, name] = Guest(project, name, directory, groups, seen, self._over)
         return guest
 
@@ -119,7 +121,8 @@ class Driver(Runtime):
         if found is None:
             return None
         if found.init:
-            return (await self._keep(project, name, directory, found)).running
+            seen = await asyncio.to_thread(find.look, self._groups(project, name)[0], found)
+            return self._keep(project, name, directory, seen).running
         return await asyncio.to_thread(clear, directory, self._groups(project, name))
 
     def running(self, project: str, name: str) -> Running | None:
@@ -177,6 +180,8 @@ class Driver(Runtime):
         guest = self._guest(project, name)
         if guest.init is None:
             raise NotFound(f"the instance {name} is not running")
+        if guest.running.frozen:
+            raise Conflict(f"the instance {name} is frozen: a command would not run before it is unfrozen")
         about = {
             "init": guest.running.init,
             "started": guest.running.started,

@@ -55,6 +55,7 @@ _KERNEL_FOLDERS = (
     "sys/kernel/security",
     "sys/kernel/tracing",
 )
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
 _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 
@@ -118,6 +119,9 @@ def _basics(plan: LaunchPlan) -> Iterator[str]:
 def _confinement(plan: LaunchPlan) -> Iterator[str]:
     if not plan.idmap:
         yield f"lxc.cap.drop = {_DROPPED}"
+    if int(_OOM_SCORE.read_text()) < 0:
+        # The service manager may shield the daemon from the out-of-memory killer; its guests are not to inherit that.
+        yield "lxc.proc.oom_score_adj = 0"
     if SECCOMP.exists():
         yield f"lxc.seccomp.profile = {SECCOMP}"
     if _APPARMOR.exists() and _APPARMOR.read_text().startswith("Y"):

@@ -18,20 +18,6 @@ _START_GRACE = 30.0
 _END_GRACE = 3.0
 
 
-def started(directory: Path) -> record.Record:
-    """The processes of the guest that lxc-start says it has just started, written down. Blocks."""
-    monitor = _monitor_pid(directory)
-    init = record.init_of(monitor) if monitor else None
-    if monitor is None or init is None:
-        raise ToolFailed(["lxc-start"], 0, f"the guest {directory.name} ended as soon as it had started")
-    try:
-        found = record.of(init, monitor)
-    except ProcessLookupError:
-        raise ToolFailed(["lxc-start"], 0, f"the guest {directory.name} ended as soon as it had started") from None
-    record.write(directory, found)
-    return found
-
-
 @dataclass(frozen=True)
 class Seen:
     """What is known of a guest at first sight: its processes, and its control group's folders."""
@@ -44,6 +30,20 @@ def look(group: Group, processes: record.Record) -> Seen:
     """Blocks for a few small reads."""
     running = Running(processes.init, processes.monitor, processes.init_started, group.frozen())
     return Seen(running, [str(folder) for folder in group.folders()])
+
+
+def started(directory: Path, group: Group) -> Seen:
+    """The guest that lxc-start says it has just started, written down. Blocks."""
+    monitor = _monitor_pid(directory)
+    init = record.init_of(monitor) if monitor else None
+    if monitor is None or init is None:
+        raise ToolFailed(["lxc-start"], 0, f"the guest {directory.name} ended as soon as it had started")
+    try:
+        found = record.of(init, monitor)
+    except ProcessLookupError:
+        raise ToolFailed(["lxc-start"], 0, f"the guest {directory.name} ended as soon as it had started") from None
+    record.write(directory, found)
+    return look(group, found)
 
 
 def again(directory: Path) -> record.Record | None:
