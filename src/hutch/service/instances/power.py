@@ -240,15 +240,21 @@ async def freeze(parts: Parts, project: str, name: str, *, frozen: bool) -> None
 
 async def cleared(parts: Parts, project: str, name: str, power: str = "STOPPED") -> None:
     """The guest has gone: give back what its devices hold, unmount its root, remember that it is stopped."""
-    devices = parts.live.pop((project, name), [])
+    # At once: the last unmount of an overlay waits for its files to be on the disk, the end of a link for the network stack.
+    await asyncio.gather(
+        _release(name, parts.live.pop((project, name), [])),
+        asyncio.to_thread(mount.detach, parts.instance_directory(project, name) / "rootfs"),
+        parts.consoles.close(project, name),
+    )
+    await _remember_power(parts, project, name, power)
+
+
+async def _release(name: str, devices: list[Device]) -> None:
     for device in reversed(devices):
         try:
             await device.release()
         except HutchError as error:
             log.warning("instance %s: device %s was not released: %s", name, device.name, error)
-    await asyncio.to_thread(mount.detach, parts.instance_directory(project, name) / "rootfs")
-    await parts.consoles.close(project, name)
-    await _remember_power(parts, project, name, power)
 
 
 async def _remember_power(parts: Parts, project: str, name: str, power: str) -> None:
