@@ -30,7 +30,7 @@ format: setup ## put the code into the one format
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 bench: setup ## measure; writes docs/benchmarks.md
-	@$(PYTHON) -m bench
+	@$(PYTHON) -m bench --write
 
 lock: ## pin the Python packages anew (LOCK_ARGS=--upgrade for newer ones)
 	@scripts/lock $(LOCK_ARGS)
