@@ -105,13 +105,7 @@ async def put(parts: Parts, name: str, wanted: PoolPut, check: Callable[[PoolRec
         record = parts.state.pools.get(name)
         check(record)
         config = record.config | strings(wanted.config) if merge else strings(wanted.config)
-        config = {key: value for key, value in config.items() if value != ""}
-        for key in ("source", "size"):
-            if key in record.config and config.setdefault(key, record.config[key]) != record.config[key]:
-                raise Invalid(f"The key {key} of a storage pool cannot be changed")
-        pool = running(parts, name)
-        config = await driver_class(record.driver).check(config, pool.path)
-        pool.config = config
+        config = await running(parts, name).update({key: value for key, value in config.items() if value != ""})
         description = record.description if wanted.description is None and merge else wanted.description or ""
         await parts.state.put(replace(record, config=config, description=description))
     parts.events.lifecycle("storage-pool-updated", url(name))

@@ -52,6 +52,10 @@ class StorageDriver(ABC):
         """The settings completed with what is chosen here (source, size); Invalid or Unsupported with the reason and the remedy."""
 
     @abstractmethod
+    async def update(self, config: Config) -> Config:
+        """Take over changed settings while the pool is in use; all settings as they are now. Invalid for what cannot change."""
+
+    @abstractmethod
     async def create(self) -> None:
         """Make the pool; on failure nothing is left."""
 
@@ -63,7 +67,8 @@ class StorageDriver(ABC):
     async def deactivate(self) -> None: ...
 
     @abstractmethod
-    async def destroy(self) -> None: ...
+    async def destroy(self) -> None:
+        """Remove the pool, also one whose creation failed or was killed half-way; never what was there before it."""
 
     @abstractmethod
     async def space(self) -> Space: ...

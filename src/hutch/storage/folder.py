@@ -19,6 +19,8 @@ from typing import ParamSpec, TypeVar
 from hutch.errors import AlreadyExists, HutchError, Invalid, NotFound, ToolFailed
 from hutch.kernel import tree
 from hutch.schema.base import Config
+from hutch.schema.keys import pool as keys
+from hutch.schema.keys.base import check_all
 from hutch.storage.base import Fill, Space, StorageDriver, Volume
 from hutch.storage.trash import Trash
 
@@ -78,6 +80,20 @@ class FolderPool(StorageDriver):
     async def remove(self, path: Path) -> None:
         """Remove something from the trash."""
         await tree.remove(path)
+
+    async def update(self, config: Config) -> Config:
+        fixed = {key: value for key, value in self.config.items() if key.startswith(("source", "volatile."))}
+        wanted = fixed | config
+        table = keys.pool(type(self).__module__.rpartition(".")[2])
+        check_all(f"storage pool {self.name}", wanted, table, free=keys.FREE)
+        if changed := [key for key, value in fixed.items() if wanted[key] != value]:
+            raise Invalid(f"storage pool {self.name}: {', '.join(changed)} cannot be changed")
+        self.config = await self.apply(wanted)
+        return self.config
+
+    async def apply(self, wanted: Config) -> Config:
+        """Do what changed settings ask for; the settings as they are now."""
+        return wanted
 
     async def create(self) -> None:
         await in_thread(self._lay_out)

@@ -29,18 +29,36 @@ class Driver(TreePool):
     @property
     def disk(self) -> Disk | None:
         """What the pool is mounted from; None when it is a folder of somebody's btrfs."""
-        return Disk(Path(self.config["source"]), "btrfs", self.config[_UUID]) if _UUID in self.config else None
+        return _disk(self.config)
+
+    @property
+    def _size(self) -> int:
+        return as_bytes(self.config["size"]) if self.config.get("size") else 0
 
     @classmethod
     async def check(cls, config: Config, path: Path) -> Config:
         check_all(f"storage pool {path.name}", config, keys.pool("btrfs"), free=keys.FREE)
-        return await in_thread(_complete, config, path)
+        complete = await in_thread(_complete, config, path)
+        if disk := _disk(complete):
+            await disk.expect_free(as_bool(complete.get("source.wipe")))
+        return complete
+
+    async def apply(self, wanted: Config) -> Config:
+        before, after = self._size, as_bytes(wanted.get("size") or self.config.get("size") or "0")
+        if self.disk is None or not before:
+            if wanted.get("size"):
+                raise Invalid(f"storage pool {self.name}: size is for a pool in a file")
+            return wanted
+        if after < before:
+            raise Invalid(f"storage pool {self.name} cannot be made smaller than its {self.config['size']}")
+        if after > before:
+            await self.disk.grow(after, self.path)
+        return {"size": self.config["size"]} | wanted
 
     async def create(self) -> None:
         async with contextlib.AsyncExitStack() as undo:
             if self.disk is not None:
-                size = as_bytes(self.config["size"]) if self.config.get("size") else 0
-                await self.disk.make(size, self.name, as_bool(self.config.get("source.wipe")))
+                await self.disk.make(self._size, self.name, as_bool(self.config.get("source.wipe")))
                 undo.push_async_callback(self._remove_disk)
                 await self._mount()
             await super().create()
@@ -54,11 +72,7 @@ class Driver(TreePool):
     async def _remove_disk(self) -> None:
         assert self.disk is not None
         await in_thread(mount.detach, self.path)
-        if self.config.get("size"):
-            for file in (self.disk.path, self.disk.draft):
-                await in_thread(file.unlink, missing_ok=True)
-        else:
-            await run.run(["wipefs", "--all", "--types", "btrfs", self.disk.path])
+        await self.disk.remove(self._size)
         with contextlib.suppress(FileNotFoundError):
             await in_thread(self.path.rmdir)
 
@@ -116,6 +130,10 @@ class Driver(TreePool):
             return
         tree.write(folder / "quota", f"{size}\n")
         btrfs.limit(folder / TREE, size)
+
+
+def _disk(config: Config) -> Disk | None:
+    return Disk(Path(config["source"]), "btrfs", config[_UUID]) if _UUID in config else None
 
 
 def _complete(config: Config, path: Path) -> Config:
