@@ -213,7 +213,7 @@ def test_a_bad_file_is_refused_with_its_name_and_leaves_nothing(clean: Host, tmp
         ({"source": {"type": "image", "fingerprint": "123", "project": "nowhere"}}, 404, "Image not found"),
         ({"source": 3}, 400, "source"),
         ({"properties": 3}, 400, "properties"),
-        ({"source": {"type": "image", "server": "https://elsewhere", "fingerprint": "1"}}, 501, "elsewhere"),
+        ({"source": {"type": "image", "server": "ftp://elsewhere", "fingerprint": "1"}}, 400, "elsewhere"),
     ],
 )
 def test_bad_wishes_are_answered_with_a_sentence(clean: Host, body: object, code: int, word: str) -> None:

@@ -58,6 +58,7 @@ class ImageSource(msgspec.Struct, kw_only=True):
     project: str = ""
     server: str = ""
     protocol: str = ""
+    certificate: str = ""
     secret: str = ""
     mode: str = ""
     url: str = ""

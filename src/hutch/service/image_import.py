@@ -72,7 +72,14 @@ def check_alias(parts: Parts, place: str, name: str) -> None:
         raise AlreadyExists(f"Alias {name!r} already exists")
 
 
-async def record(parts: Parts, project: str, upload: Upload, wanted: ImagePost, operation: Operation) -> ImageRecord:
+async def record(
+    parts: Parts,
+    project: str,
+    upload: Upload,
+    wanted: ImagePost,
+    operation: Operation,
+    came_from: dict[str, str] | None = None,
+) -> ImageRecord:
     """Check the files, put them in their place, and record the image: from then on it exists."""
     fingerprint = upload.digest.fingerprint
     place = images.home(parts, project)
@@ -83,7 +90,7 @@ async def record(parts: Parts, project: str, upload: Upload, wanted: ImagePost, 
         if parts.state.images.find(place, fingerprint) is not None:
             raise AlreadyExists(f"Image with same fingerprint already exists: {fingerprint[:12]}")
         await images.files(parts).place(upload.arrived, fingerprint, contents)
-        made = _record(place, upload, wanted, about)
+        made = replace(_record(place, upload, wanted, about), update_source=came_from)
         try:
             await commit(parts, made, wanted)
         except BaseException:
@@ -138,10 +145,6 @@ async def commit(parts: Parts, made: ImageRecord, wanted: ImagePost) -> None:
 
 def copy(parts: Parts, project: str, wanted: ImagePost) -> Operation:
     """The image of another project of this server also in this one; the files are shared."""
-    if wanted.source.server:
-        raise Unsupported(
-            f"Images cannot be fetched from {wanted.source.server} here: export the image there and import the file"
-        )
     check_wish(parts, project, wanted)
     origin = wanted.source.project or "default"
     found = parts.state.aliases.find(images.home(parts, origin), wanted.source.alias)
@@ -176,8 +179,10 @@ def _copied(source: ImageRecord, place: str, wanted: ImagePost) -> ImageRecord:
     )
 
 
-def refuse(kind: str) -> HutchError:
+def refuse(kind: str, mode: str = "") -> HutchError:
     """What is said to a source of another type."""
+    if mode == "push":
+        return Unsupported("Images cannot be pushed between servers here: copy with --mode=pull or --mode=relay")
     if kind == "url":
         return Unsupported("Images cannot be fetched from a URL here: download the file and import it")
     return Invalid(f"Invalid image source type {kind!r}: instance, snapshot and image are known")

@@ -3,19 +3,17 @@
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qs
 
-from aiohttp import BodyPartReader
+from aiohttp import MultipartReader
 from aiohttp.streams import StreamReader
 
 from hutch.api.wire import Request
-from hutch.errors import Invalid, Unsupported
+from hutch.errors import Invalid
 from hutch.schema.base import decode
 from hutch.schema.image import AliasPost, ImagePost
-from hutch.service import image_import
-from hutch.service.image_import import Upload
+from hutch.service import image_form, image_import
 from hutch.work.operations import Operation
 
 _DOCUMENT = 4 << 20
-_CHUNK = 1 << 18
 _YES = ("1", "true", "yes", "on")
 
 
@@ -42,7 +40,8 @@ async def receive(request: Request, first: bytes) -> Operation:
     image_import.check_wish(request.parts, request.project, wanted)
     async with image_import.uploading(request.parts) as upload:
         if request.http.content_type == "multipart/form-data":
-            await _parts(request, upload, wanted)
+            filename = await image_form.receive(await _form(request), upload)
+            wanted.filename = wanted.filename or filename
         else:
             source = _body(first, request.http.content)
             await upload.digest.receive(source, upload.arrived.main)
@@ -71,24 +70,8 @@ async def _body(first: bytes, content: StreamReader) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _parts(request: Request, upload: Upload, wanted: ImagePost) -> None:
+async def _form(request: Request) -> MultipartReader:
     try:
-        reader = await request.http.multipart()
-        await upload.digest.receive(_part(await reader.next(), "metadata"), upload.arrived.main)
-        rootfs = await reader.next()
-        await upload.digest.receive(_part(rootfs, "rootfs"), upload.arrived.rootfs)
+        return await request.http.multipart()
     except (ValueError, AssertionError) as error:
         raise Invalid(f"Invalid multipart image: {error}") from error
-    if isinstance(rootfs, BodyPartReader) and not wanted.filename:
-        wanted.filename = rootfs.filename or ""
-
-
-async def _part(part: object, name: str) -> AsyncIterator[bytes]:
-    if not isinstance(part, BodyPartReader):
-        raise Invalid(f"Invalid multipart image: the part {name!r} is missing")
-    if part.name == "rootfs.img":
-        raise Unsupported("Images of virtual machines cannot be used here: this server runs containers")
-    if part.name != name:
-        raise Invalid(f"Invalid multipart image: {part.name!r} is where {name!r} is expected")
-    while chunk := await part.read_chunk(_CHUNK):
-        yield chunk

@@ -9,7 +9,7 @@ from hutch.api.images import export, upload
 from hutch.api.wire import Request, Routes, Tagged
 from hutch.errors import NotFound
 from hutch.schema.image import ImagePost, ImagePut, ImageRecord
-from hutch.service import image_import, images, publish
+from hutch.service import image_fetch, image_import, images, publish
 from hutch.work.operations import Operation
 
 routes = Routes()
@@ -52,9 +52,11 @@ def _create(request: Request, wanted: ImagePost) -> Operation:
     kind = wanted.source.type
     if kind in ("instance", "container", "virtual-machine", "snapshot"):
         return publish.publish(request.parts, request.project, wanted)
+    if kind == "image" and wanted.source.server:
+        return image_fetch.fetch(request.parts, request.project, wanted)
     if kind == "image":
         return image_import.copy(request.parts, request.project, wanted)
-    raise image_import.refuse(kind)
+    raise image_import.refuse(kind, wanted.source.mode)
 
 
 @routes("GET", PATH, untrusted=True)
@@ -100,6 +102,12 @@ async def get_export(request: Request) -> web.StreamResponse:
     if len(sources) == 1:
         return await export.unified(sources[0], record.fingerprint)
     return await export.split(request, sources, record.fingerprint)
+
+
+@routes("POST", f"{PATH}/export")
+async def push(request: Request) -> None:
+    _find(request)
+    raise image_import.refuse("image", "push")
 
 
 @routes("POST", f"{PATH}/secret")
