@@ -62,6 +62,14 @@ def test_a_single_file_can_be_a_disk(host: Host, guest: Callable[..., str], shar
     assert host.exec(made, "cat", "/etc/given").stdout == "of root\n"
 
 
+def test_blanks_and_other_letters_in_paths_are_fine(host: Host, guest: Callable[..., str], share: Path) -> None:
+    odd = share / "my files #1 ü"
+    odd.mkdir()
+    (odd / "note").write_text("hello\n")
+    made = guest(devices={"o d,d": {"type": "disk", "path": "/mnt/a b#c ü", "source": str(odd)}})
+    assert host.exec(made, "cat", "/mnt/a b#c ü/note").stdout == "hello\n"
+
+
 @pytest.mark.parametrize("recursive", ["true", "false"])
 def test_what_is_mounted_below_comes_along_when_asked(
     host: Host, guest: Callable[..., str], share: Path, recursive: str

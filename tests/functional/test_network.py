@@ -142,6 +142,16 @@ def test_an_address_cannot_be_fixed_for_two_guests(
     assert links(host) == before
 
 
+def test_a_network_can_be_a_bare_wire(host: Host, network: Callable[..., str], guest: Callable[..., str]) -> None:
+    name = network(ipv4_address="none", ipv6_address="none")
+    first, second = guest(devices=nic(name)), guest(devices=nic(name))
+    for made, address in ((first, "10.203.0.1/24"), (second, "10.203.0.2/24")):
+        host.exec(made, "ip", "address", "add", address, "dev", "eth0")
+    host.exec(first, "ping", "-c", "1", "-W", "2", "10.203.0.2")
+    assert not (host.directory / "networks" / name / "dnsmasq.pid").exists()
+    assert f"table inet hutch_{name}" not in tables(host)
+
+
 def test_dynamic_names_are_what_guests_call_themselves(
     host: Host, network: Callable[..., str], guest: Callable[..., str]
 ) -> None:

@@ -9,9 +9,9 @@ from hutch.schema.keys.network import hwaddr, interface_name, ipv4, ipv6, mtu
 
 def inside(value: str) -> str:
     """A path inside an instance: absolute, without . and .. in it."""
-    if not value.startswith("/") or ".." in value.split("/") or "\0" in value:
+    if not value.startswith("/") or ".." in value.split("/") or not value.isprintable():
         raise Invalid(f"invalid path {value!r}: an absolute path without .. is expected")
-    return posixpath.normpath(value)
+    return "/" + posixpath.normpath(value).lstrip("/")
 
 
 _NIC: dict[str, Key] = {

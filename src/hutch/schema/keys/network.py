@@ -4,7 +4,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
 
 from hutch.errors import Invalid
-from hutch.schema.keys.base import Key, as_int, boolean, choice, text
+from hutch.schema.keys.base import Key, boolean, choice, text
 
 
 def interface_name(value: str) -> str:
@@ -28,7 +28,7 @@ def hwaddr(value: str) -> str:
 
 
 def mtu(value: str) -> int:
-    if not 1280 <= as_int(value) <= 16384:
+    if not re.fullmatch("[0-9]{1,9}", value) or not 1280 <= int(value) <= 16384:
         raise Invalid(f"invalid MTU {value}: it must be between 1280 and 16384")
     return int(value)
 
