@@ -47,7 +47,7 @@ def build(host: Host, tmp_path: Path) -> Iterator[Build]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=170,
+            timeout=350,
             check=False,
         )
 
@@ -87,6 +87,7 @@ def test_a_split_squashfs_can_be_imported(host: Host, build: Build, guest: Calla
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_recipe_is_built_isolated_and_boots(
     host: Host, build: Build, guest: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -111,8 +112,8 @@ def test_a_recipe_is_built_isolated_and_boots(
     assert host.exec(name, "stat", "-c", "%a %u", "/usr/local/bin/hello").stdout == "4755 0\n"
     assert len(host.exec(name, "cat", "/etc/machine-id").stdout.strip()) == 32
     assert host.exec(name, "systemctl", "--failed", "--no-legend").stdout == ""
-    suites = host.exec(name, "apt-get", "indextargets", "--format", "$(RELEASE)", "Created-By: Packages").stdout.split()
-    assert set(suites) == {"bookworm", "bookworm-updates", "bookworm-security"}
+    uris = host.exec(name, "apt-get", "update", "--print-uris").stdout
+    assert all(f"/dists/{suite}/InRelease'" in uris for suite in ("bookworm", "bookworm-updates", "bookworm-security"))
 
 
 @pytest.mark.parametrize(
