@@ -40,6 +40,9 @@ class Device(ABC):
     live: ClassVar[bool] = True
     """Whether it can be plugged and unplugged while the guest runs."""
 
+    goes_first: ClassVar[bool] = False
+    """Whether `release` may run while the guest is being killed, to save its time."""
+
     def __init__(self, name: str, config: Config, context: Context) -> None:
         self.name, self.config, self.context = name, config, context
 

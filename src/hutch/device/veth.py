@@ -29,6 +29,8 @@ def random_name() -> str:
 
 
 class VethNic(Device):
+    goes_first = True
+
     @abstractmethod
     async def attachment(self) -> Attachment:
         """Find the other side, and tell it of this nic where it wants to know before the guest boots."""
