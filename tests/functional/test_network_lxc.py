@@ -43,11 +43,13 @@ def test_a_network_is_made_shown_changed_and_deleted(host: Host, guest: Callable
     assert not {"lxcnet", "lxcnet2"} & links(host)
 
 
-def test_interfaces_of_the_host_are_listed_and_described(host: Host) -> None:
+def test_interfaces_of_the_host_are_listed_and_described(host: Host, guest: Callable[..., str]) -> None:
+    guest()
     host.run("ip", "link", "add", "plain0", "type", "bridge")
     try:
         listed = host.lxc("network", "list", "--format", "csv").stdout.splitlines()
         assert any(line.startswith("plain0,bridge,NO") for line in listed)
+        assert not [line for line in listed if line.startswith("veth")]
         assert "MAC address" in host.lxc("network", "info", "plain0").stdout
         refused = host.lxc("network", "delete", "plain0", check=False)
         assert refused.returncode != 0

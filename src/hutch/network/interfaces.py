@@ -12,8 +12,8 @@ _SCOPES = {"host": "local"}
 
 
 async def present() -> dict[str, str]:
-    """Every interface's type by its name: bridge, bond, vlan, physical, loopback or unknown."""
-    return {link.name: _kind(link) for link in await ip.interfaces()}
+    """Every interface's type by its name: bridge, bond, vlan, physical, loopback or unknown; without guests' veth pairs."""
+    return {link.name: _kind(link) for link in await ip.interfaces() if not link.name.startswith("veth")}
 
 
 def _kind(link: Interface) -> str:
