@@ -164,7 +164,7 @@ async def test_what_half_arrived_is_swept_away(images: Images, root: Path) -> No
 
 
 async def test_a_cancelled_unpacking_ends_its_programs(images: Images, root: Path, tmp_path: Path) -> None:
-    (root / "big").write_bytes(os.urandom(24 << 20))
+    (root / "big").write_bytes(os.urandom(8 << 20))
     fingerprint = await packed(images, root, "xz -0")
     contents = await images.contents(fingerprint, 1 << 40)
     target = tmp_path / "target"
