@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import re
+import socket as sockets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ Document = TypeVar("Document")
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
 _KEEPALIVE = 10.0
+_UNACKNOWLEDGED = 30_000
 
 CALLER: web.AppKey[Callable[[web.Request], Caller]] = web.AppKey("caller", Callable)  # type: ignore[arg-type]
 
@@ -325,4 +327,12 @@ async def upgrade(request: Request, heartbeat: float | None = 10) -> web.WebSock
     if not socket.can_prepare(request.http).ok:
         raise Invalid("this URL is a websocket: an Upgrade request is expected")
     await socket.prepare(request.http)
+    _give_up_on_silence(request.http)
     return socket
+
+
+def _give_up_on_silence(http: web.Request) -> None:
+    """A host that went away without a word is noticed when the pings to it stay unacknowledged."""
+    peer = http.transport.get_extra_info("socket") if http.transport is not None else None
+    if peer is not None and peer.family in (sockets.AF_INET, sockets.AF_INET6):
+        peer.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, _UNACKNOWLEDGED)

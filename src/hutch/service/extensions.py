@@ -51,4 +51,6 @@ EXTENSIONS = [
     "certificate_update",
     "explicit_trust_token",
     "console_force",
+    "instances_files_modify_permissions",
+    "operations_get_query_all_projects",
 ]

@@ -75,6 +75,7 @@ async def _from_guest(console: sockets.socket, data: Socket) -> None:
     loop = asyncio.get_running_loop()
     while block := await loop.sock_recv(console, _BLOCK):
         await data.send(block)
+        await asyncio.sleep(0)
     await data.send("")
 
 

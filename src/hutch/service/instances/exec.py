@@ -82,7 +82,8 @@ class _Command:
                 stack.callback(os.close, fd)
             session = await self._execute(stdio=stdio)
         with closing(session):
-            shown: dict[str, Any] = {"return": await _ended(session)}
+            # Nobody listens, so the end of the daemon is not the command's.
+            shown: dict[str, Any] = {"return": await session.wait()}
         if self.wanted.record_output:
             base, _, project = render.url(self.project, self.name).partition("?")
             urls = [f"{base}/logs/{name}" + (f"?{project}" if project else "") for name in names]
@@ -199,6 +200,8 @@ class _Attached:
         try:
             while data := await self._read(fd):
                 await socket.send(data)
+                # A fast client would never let anybody else have a turn.
+                await asyncio.sleep(0)
             await socket.send("")
         except (ConnectionError, RuntimeError):
             self.gone.set()
@@ -262,14 +265,6 @@ class _Attached:
                 self.session.resize(int(size["width"]), int(size["height"]))
             case "signal" if (number := int(message["signal"])) in signal.valid_signals():
                 self.session.send(number)
-
-
-async def _ended(session: Session) -> int:
-    try:
-        return await session.wait()
-    except asyncio.CancelledError:
-        session.send(signal.SIGKILL, group=True)
-        raise
 
 
 def _stdio(folder: Path, records: Sequence[str]) -> list[int]:

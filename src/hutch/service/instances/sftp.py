@@ -115,6 +115,7 @@ async def _in(reader: asyncio.StreamReader, socket: socket.socket) -> None:
     with contextlib.suppress(ConnectionError):
         while block := await reader.read(1 << 18):
             await loop.sock_sendall(socket, block)
+            await asyncio.sleep(0)
 
 
 async def _out(socket: socket.socket, writer: asyncio.StreamWriter) -> None:
@@ -123,3 +124,4 @@ async def _out(socket: socket.socket, writer: asyncio.StreamWriter) -> None:
         while block := await loop.sock_recv(socket, 1 << 18):
             writer.write(block)
             await writer.drain()
+            await asyncio.sleep(0)
