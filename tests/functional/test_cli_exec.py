@@ -214,6 +214,15 @@ def test_the_terminal_is_left_as_it_was(host: Host, name: str) -> None:
         assert termios.tcgetattr(terminal.master) == before
 
 
+@pytest.mark.slow
+def test_input_is_taken_after_a_long_silence(host: Host, name: str) -> None:
+    """Longer than the daemon waits for an answer to its pings."""
+    with start(host, "exec", name, "--", "sh", "-c", "cat; sleep 1") as process:
+        time.sleep(26)
+        assert process.communicate(b"late", timeout=10) == (b"late", b"")
+        assert process.returncode == 0
+
+
 def test_many_at_once(host: Host, name: str) -> None:
     running = [start(host, "exec", name, "--", "sh", "-c", f"cat; exit {number}") for number in range(16)]
     outcomes = [process.communicate(b"%d" % number, timeout=60)[0] for number, process in enumerate(running)]

@@ -196,7 +196,7 @@ ZSH = (
 _hutch_offer() {
     case "$1" in
     file) _files ;;
-    =*) compadd -- ${(s:,:)1#=} ;;
+    '='*) compadd -- ${(s:,:)1#=} ;;
     -) ;;
     *) compadd -- ${(f)"$(hutch ${=where} __complete "$1" 2>/dev/null)"} ;;
     esac

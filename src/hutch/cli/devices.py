@@ -116,7 +116,7 @@ VERBS: tuple[Verb, ...] = (
     (
         "add",
         "Add a device.",
-        (DEVICE, arg("type", metavar="TYPE", help="disk, nic, proxy, unix-char, ..."), SOME_VALUES),
+        (DEVICE, arg("type", metavar="TYPE", help="disk, nic, none"), SOME_VALUES),
         "data disk source=/srv/data path=/data",
         lambda owner, o: owner.add(o.device, o.type, o.values),
     ),

@@ -132,8 +132,9 @@ async def _separate(session: Session, reply: Any, stdin: bool) -> None:
         streams = [await opener.stream(reply.operation, fds[name]) for name in ("0", "1", "2")]
         with _forwarding(control, interactive=False):
             feeding = asyncio.create_task(_send_input(streams[0], None) if stdin else _end(streams[0]))
+            listening = asyncio.create_task(_drain(streams[0]))
             await asyncio.gather(_receive(streams[1], 1), _receive(streams[2], 2))
-            await _cancelled(feeding)
+            await _cancelled(feeding, listening)
         await _close(*streams, *([control] if control else []))
 
 
@@ -228,9 +229,9 @@ async def _tell(control: Socket, document: Document) -> None:
         await control.send_json(document)
 
 
-async def _drain(control: Socket) -> None:
-    """Read what the daemon says on the control stream, so that its pings are answered."""
-    async for message in control:
+async def _drain(source: Socket) -> None:
+    """Read a stream that only takes, so that the daemon's pings on it are answered."""
+    async for message in source:
         if is_closed(message):
             return
 

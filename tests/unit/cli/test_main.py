@@ -1,8 +1,8 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -157,22 +157,23 @@ def test_the_reader_of_the_output_may_leave_early(daemon: Fake) -> None:
 
 
 def test_starting_takes_no_longer_than_promised(daemon: Fake, tmp_path: Path) -> None:
-    """90 ms for a list, 40 ms for the help, on a quiet machine with compiled bytecode; here the best of many runs."""
+    """40 ms for the help and 90 ms for a list, where an empty Python program takes 12: the machine may be busy."""
     daemon.answers["GET", "/1.0/instances"] = []
     env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     env |= {"HUTCH_DIR": str(daemon.socket.parent), "PYTHONPYCACHEPREFIX": str(tmp_path)}
 
-    def best(*words: str) -> float:
-        times = []
-        for _ in range(15):
-            started = time.perf_counter()
-            argv = [sys.executable, "-c", "import sys; from hutch.cli.main import main; sys.exit(main())", *words]
-            subprocess.run(argv, check=True, capture_output=True, env=env)
-            times.append(time.perf_counter() - started)
-        return min(times)
+    def seconds(code: str, *words: str) -> float:
+        with subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, env=env) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        return usage.ru_utime + usage.ru_stime
 
-    assert best("--help") < 0.040
-    assert best("list") < 0.090
+    hutch = "import sys; from hutch.cli.main import main; sys.exit(main())"
+    runs = [(seconds("pass"), seconds(hutch, "--help"), seconds(hutch, "list")) for _ in range(12)]
+    floor, help, listing = (min(column) for column in zip(*runs, strict=True))
+    assert help < floor * 40 / 12
+    assert listing < floor * 90 / 12
 
 
 def test_the_reference_is_up_to_date() -> None:
@@ -187,37 +188,62 @@ def test_completion_scripts_know_every_command(shell: str) -> None:
         assert f"'{' '.join(path)}'" in script
 
 
-def complete(line: str, daemon: Fake) -> list[str]:
-    """What bash offers at the end of a line."""
-    program = f"""
-hutch() {{ {sys.executable} -m hutch.cli.main "$@"; }}
-compopt() {{ COMPREPLY=(FILES); }}
+BASH = """
+hutch() { PYTHON -m hutch.cli.main "$@"; }
+compopt() { COMPREPLY=(FILES); }
 source <(hutch completion bash)
-COMP_WORDS=({line}) ; [[ "{line}" == *" " ]] && COMP_WORDS+=('')
-COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+COMP_WORDS=(LINE) ; [[ "LINE" == *" " ]] && COMP_WORDS+=('')
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 _hutch
-printf '%s\\n' "${{COMPREPLY[@]}}"
+printf '%s\\n' "${COMPREPLY[@]}"
 """
+
+# compadd is a builtin that works only while zsh completes: this one matches as it would.
+ZSH = """
+hutch() { PYTHON -m hutch.cli.main "$@"; }
+compdef() { :; }
+_files() { print FILES; }
+compadd() { shift; print -l -- ${(M)@:#${words[CURRENT]}*}; }
+source <(hutch completion zsh)
+words=(LINE) ; [[ "LINE" == *" " ]] && words+=('')
+CURRENT=${#words}
+_hutch
+"""
+
+FISH = """
+function hutch; PYTHON -m hutch.cli.main $argv; end
+function __fish_complete_path; echo FILES; end
+hutch completion fish | source
+complete -C 'LINE'
+"""
+
+
+def complete(shell: str, line: str, daemon: Fake) -> list[str]:
+    """What the shell offers at the end of a line."""
+    if which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    program = {"bash": BASH, "zsh": ZSH, "fish": FISH}[shell].replace("PYTHON", sys.executable).replace("LINE", line)
     env = os.environ | {"HUTCH_DIR": str(daemon.socket.parent)}
-    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, env=env, check=False)
+    done = subprocess.run([shell, "-c", program], capture_output=True, text=True, env=env, check=False)
     assert done.stderr == ""
-    return done.stdout.split()
+    return sorted(done.stdout.split())
 
 
-def test_bash_completes_commands_options_and_names(daemon: Fake) -> None:
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_options_and_names(daemon: Fake, shell: str) -> None:
     daemon.answers["GET", "/1.0/instances"] = ["/1.0/instances/web", "/1.0/instances/db"]
     daemon.answers["GET", "/1.0/images/aliases"] = ["/1.0/images/aliases/debian%2F12"]
-    assert complete("hutch sna", daemon) == ["snapshot"]
-    assert complete("hutch config dev", daemon) == ["device"]
-    assert complete("hutch config device ove", daemon) == ["override"]
-    assert complete("hutch stop ", daemon) == ["db", "web"]
-    assert complete("hutch stop --timeout 30 web d", daemon) == ["db"]
-    assert complete("hutch stop --f", daemon) == ["--force"]
-    assert complete("hutch list --format y", daemon) == ["yaml"]
-    assert complete("hutch launch ", daemon) == ["debian/12"]
-    assert complete("hutch image import ", daemon) == ["FILES"]
-    assert complete("hutch rename web ", daemon) == []
-    assert complete("hutch completion z", daemon) == ["zsh"]
+    assert complete(shell, "hutch sna", daemon) == ["snapshot"]
+    assert complete(shell, "hutch config dev", daemon) == ["device"]
+    assert complete(shell, "hutch config device ove", daemon) == ["override"]
+    assert complete(shell, "hutch stop ", daemon) == ["db", "web"]
+    assert complete(shell, "hutch stop --timeout 30 web d", daemon) == ["db"]
+    assert complete(shell, "hutch stop --f", daemon) == ["--force"]
+    assert complete(shell, "hutch list --format y", daemon) == ["yaml"]
+    assert complete(shell, "hutch launch ", daemon) == ["debian/12"]
+    assert complete(shell, "hutch image import ", daemon) == ["FILES"]
+    assert complete(shell, "hutch rename web ", daemon) == []
+    assert complete(shell, "hutch completion z", daemon) == ["zsh"]
 
 
 def test_completion_offers_nothing_when_there_is_no_daemon(hutch: Hutch, tmp_path: Path) -> None:
