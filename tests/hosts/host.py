@@ -194,9 +194,8 @@ class Host:
             words = line.split()
             if words[words.index("-") + 1] in ("cgroup", "cgroup2"):
                 top = Path(words[4]) / self.cgroup
-                for path in sorted([*top.rglob("*"), top], reverse=True):
-                    if path.is_dir():
-                        wait_until(partial(_removed, path), 5, what=f"{path} is empty")
+                for path, _, _ in os.walk(top, topdown=False):
+                    wait_until(partial(_removed, Path(path)), 5, what=f"{path} is empty")
 
     def _start_lxcfs(self) -> None:
         """lxcfs where the daemon looks for it, seen in this host's mount namespace only."""
