@@ -31,6 +31,11 @@ def busybox() -> Path:
     return image("busybox") / "rootfs"
 
 
+@pytest.fixture(params=["debian/12", "debian/13"])
+def debian(request: pytest.FixtureRequest) -> Path:
+    return new_root(request.param)
+
+
 def alive(pid: int) -> bool:
     """Whether the process runs; what init has not reaped yet does not."""
     with contextlib.suppress(OSError):
@@ -72,6 +77,14 @@ async def test_busybox_ends_when_asked(made: Bench, busybox: Path, how: str, tar
     await getattr(made.driver, how)("default", "a")
     assert await made.driver.wait("default", "a", 15)
     assert made.ended == [("default", "a", target)]
+
+
+async def test_a_stop_right_after_the_start_is_not_lost(made: Bench, debian: Path) -> None:
+    """systemd does not listen in its first milliseconds."""
+    await made.driver.start(made.plan("a", debian))
+    await made.driver.shutdown("default", "a")
+    assert await made.driver.wait("default", "a", 20)
+    assert made.ended == [("default", "a", "stop")]
 
 
 async def test_a_reboot_from_inside_does_not_start_the_guest_behind_the_daemons_back(
@@ -292,11 +305,6 @@ async def test_what_is_asked_of_a_guest_that_does_not_run(made: Bench) -> None:
         await made.run("nobody", "true")
     await made.driver.kill("default", "nobody")
     assert await made.driver.wait("default", "nobody", 1)
-
-
-@pytest.fixture(params=["debian/12", "debian/13"])
-def debian(request: pytest.FixtureRequest) -> Path:
-    return new_root(request.param)
 
 
 async def test_debian_runs_with_no_failed_unit(made: Bench, debian: Path) -> None:

@@ -51,17 +51,18 @@ def program() -> Iterator[Program]:
 
 def test_systemd_blocks_the_signal_that_halts_it(program: Program) -> None:
     pid = program("signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())")
-    assert signals.poweroff(pid) == signal.SIGRTMIN + 3
-    assert signals.reboot(pid) == signal.SIGRTMIN + 5
+    assert signals.poweroff(pid) == (signal.SIGRTMIN + 3, True)
+    assert signals.reboot(pid) == (signal.SIGRTMIN + 5, True)
 
 
 def test_sysvinit_catches_the_power_failure(program: Program) -> None:
     pid = program("signal.signal(signal.SIGPWR, lambda *_: None)")
-    assert (signals.poweroff(pid), signals.reboot(pid)) == (signal.SIGPWR, signal.SIGINT)
+    assert signals.poweroff(pid) == (signal.SIGPWR, True)
+    assert signals.reboot(pid)[0] == signal.SIGINT
 
 
-def test_any_other_init_is_terminated(program: Program) -> None:
-    assert signals.poweroff(program("")) == signal.SIGTERM
+def test_any_other_init_is_terminated_and_may_not_listen(program: Program) -> None:
+    assert signals.poweroff(program("")) == (signal.SIGTERM, False)
 
 
 def test_records_survive_and_broken_ones_are_nothing(tmp_path: Path) -> None:

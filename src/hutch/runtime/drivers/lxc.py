@@ -130,12 +130,10 @@ class Driver(Runtime):
         return guest.running if guest else None
 
     async def shutdown(self, project: str, name: str) -> None:
-        guest = self._guest(project, name)
-        guest.send(await asyncio.to_thread(signals.poweroff, guest.running.init))
+        await self._guest(project, name).ask(signals.poweroff)
 
     async def reboot(self, project: str, name: str) -> None:
-        guest = self._guest(project, name)
-        guest.send(await asyncio.to_thread(signals.reboot, guest.running.init))
+        await self._guest(project, name).ask(signals.reboot)
 
     async def kill(self, project: str, name: str) -> None:
         if guest := self._guests.get((project, name)):

@@ -14,6 +14,7 @@ from hutch.runtime.lxc import find, locks, record
 from hutch.runtime.lxc.config import ENDED
 
 _MONITOR_GRACE = 10.0
+_DEAF, _PAUSE = 2.0, 0.1
 
 
 class Guest:
@@ -43,6 +44,20 @@ class Guest:
     def send(self, number: int) -> bool:
         """Signal the init; false when it has ended."""
         return self.init is not None and pidfd.send(self.init, number)
+
+    async def ask(self, kind: Callable[[int], tuple[int, bool]]) -> None:
+        """Send init the signal that `kind` chooses, again as long as it seems not to listen, for the first would be lost.
+
+        An init that waits for signals in sigtimedwait, as busybox's does, never seems to listen.
+        """
+        end = asyncio.get_running_loop().time() + _DEAF
+        while True:
+            number, heard = await asyncio.to_thread(kind, self.running.init)
+            if not self.send(number) or heard or asyncio.get_running_loop().time() > end:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PAUSE):
+                    await self.gone.wait()
 
     def set_frozen(self, frozen: bool) -> None:
         self.running = replace(self.running, frozen=frozen)
