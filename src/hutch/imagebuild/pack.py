@@ -9,6 +9,7 @@ import io
 import tarfile
 import time
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -150,7 +151,8 @@ def _copy(source: Path, target: tarfile.TarFile, prefix: str) -> None:
 
 
 def _renamed(member: tarfile.TarInfo, prefix: str) -> tarfile.TarInfo:
-    renamed = member.replace(name=_inside(member.name, prefix), deep=False)
+    renamed = copy(member)
+    renamed.name = _inside(member.name, prefix)
     renamed.pax_headers = {key: value for key, value in member.pax_headers.items() if not _is_dropped(key)}
     if member.islnk():
         renamed.linkname = _inside(member.linkname, prefix)
