@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.hosts import Host, images
+from tests.hosts.api import ApiError
 from tests.hosts.host import BIN
 from tests.hosts.waiting import wait_until
 
@@ -68,7 +69,10 @@ def test_what_guests_do_while_no_daemon_runs_is_learned_at_its_start(own: Host) 
     own.start()
     wait_until(lambda: own.get("/1.0/instances/again")["status"] == "Running", what="the rebooting guest is back")
     assert own.get("/1.0/instances/off")["status"] == "Stopped"
-    assert own.get("/1.0/instances/off")["config"]["volatile.last_state.power"] == "STOPPED"
+    wait_until(
+        lambda: own.get("/1.0/instances/off")["config"]["volatile.last_state.power"] == "STOPPED",
+        what="it is remembered as stopped",
+    )
     wait_until(lambda: not own.api.exists("/1.0/instances/gone"), what="the ephemeral instance is gone")
     links = own.run("ip", "-o", "link", "show", "type", "veth").stdout
     assert links.count("veth") == 1
@@ -196,3 +200,19 @@ def test_only_one_daemon_runs_in_a_directory(own: Host) -> None:
 def test_the_socket_is_for_root_and_the_group(own: Host) -> None:
     status = (own.directory / "unix.socket").stat()
     assert (status.st_mode & 0o777, status.st_uid) == (0o660, 0)
+
+
+def test_a_network_that_cannot_come_up_keeps_nothing_else_down(own: Host) -> None:
+    own.create("running", "busybox")
+    own.create("stopped", "busybox", start=False)
+    own.stop()
+    own.run("ip", "link", "delete", "hutchbr0")
+    own.run("ip", "link", "add", "hutchbr0", "type", "veth", "peer", "name", "other")
+    own.start()
+    assert own.get("/1.0/networks/hutchbr0")["status"] == "Unavailable"
+    assert own.get("/1.0/instances/running")["status"] == "Running"
+    own.power("running", "stop", force=True)
+    with pytest.raises(ApiError, match="hutchbr0"):
+        own.power("running", "start")
+    own.call("DELETE", "/1.0/instances/stopped")
+    own.call("DELETE", "/1.0/instances/running")

@@ -69,6 +69,14 @@ def test_a_guest_that_does_not_stop_in_time_goes_on(host: Host, guest: Guest) ->
     wait_until(lambda: _status(host, name) == "Stopped", 15, what="the guest has got the signal")
 
 
+def test_a_guest_that_has_hardly_begun_can_be_stopped(host: Host, guest: Guest) -> None:
+    name = guest(start=False)
+    for _ in range(5):
+        host.power(name, "start")
+        host.power(name, "stop", timeout=20)
+    assert _status(host, name) == "Stopped"
+
+
 def test_poweroff_and_reboot_from_inside_are_seen_at_once(host: Host, guest: Guest) -> None:
     name = guest()
     first = host.state(name)["pid"]

@@ -11,7 +11,7 @@ from hutch.device.base import Context, Device
 from hutch.errors import Invalid, NotFound
 from hutch.kernel import idmap
 from hutch.network.base import NetworkDriver
-from hutch.schema.base import Config
+from hutch.schema.base import Config, Devices
 from hutch.schema.keys import instance as keys
 from hutch.schema.keys.base import check_all
 from hutch.storage.base import StorageDriver
@@ -47,6 +47,18 @@ def device(name: str, settings: Config, context: Context) -> Device:
     driver = driver_for(name, settings, context)
     check_all(f"device {name!r}", settings, driver.keys, free=("user.",), skip=("type",))
     return driver(name, settings, replace(context, volatile=volatile))
+
+
+def every(devices: Devices, context: Context) -> tuple[list[Device], list[str]]:
+    """The devices that can be loaded, in the order of their names, and why the others cannot: a network that is gone must not
+    keep an instance from being stopped or deleted."""
+    found, failures = [], []
+    for name in sorted(devices):
+        try:
+            found.append(device(name, devices[name], context))
+        except (Invalid, NotFound) as error:
+            failures.append(f"device {name!r}: {error}")
+    return found, failures
 
 
 def driver_for(name: str, settings: Config, context: Context) -> type[Device]:

@@ -33,13 +33,25 @@ def line(wanted: Reservation, *, named: bool) -> str:
 
 
 def load(folder: Path) -> dict[str, Reservation]:
-    """Every reservation by the name of its file."""
+    """Every reservation by the name of its file. A file that a power cut left empty, or that bears another's name, goes:
+    the nic makes its reservation again when its guest starts."""
     found = {}
     with contextlib.suppress(FileNotFoundError):
         for path in sorted(folder.iterdir()):
-            first = path.read_text().partition("\n")[0]
-            found[path.name] = Reservation(**json.loads(first.removeprefix("# ")))
+            entry = _read(path)
+            if entry is not None and path.name == file_name(entry.project, entry.instance, entry.device):
+                found[path.name] = entry
+            else:
+                path.unlink()
     return found
+
+
+def _read(path: Path) -> Reservation | None:
+    first = path.read_text().partition("\n")[0]
+    try:
+        return Reservation(**json.loads(first.removeprefix("# ")))
+    except (ValueError, TypeError):
+        return None
 
 
 def save(folder: Path, wanted: Reservation, *, named: bool) -> bool:

@@ -53,11 +53,7 @@ async def _adopt(parts: Parts, record: InstanceRecord) -> None:
     if record.config.get("volatile.last_state.power") != "RUNNING":
         return
     found = await parts.runtime.adopt(record.project, record.name, directory)
-    try:
-        parts.live[record.project, record.name] = power.live_devices(parts, record)
-    except HutchError as error:
-        log.warning("instance %s: its devices cannot be managed: %s", record.name, error)
-        parts.live[record.project, record.name] = []
+    parts.live[record.project, record.name] = power.live_devices(parts, record)
     if isinstance(found, str):
         parts.tasks.spawn(power.ended(parts, record.project, record.name, found), f"end of instance {record.name}")
     elif found is None:

@@ -1,6 +1,7 @@
 """Delete an instance, its snapshots and all that was made for it."""
 
 import asyncio
+import logging
 
 from hutch.device import load
 from hutch.errors import Conflict, Forbidden
@@ -10,6 +11,8 @@ from hutch.schema.keys import instance as keys
 from hutch.service.instances import expand, render, volume
 from hutch.service.parts import Parts
 from hutch.work.operations import Operation
+
+log = logging.getLogger(__name__)
 
 
 def delete(parts: Parts, project: str, name: str) -> Operation:
@@ -38,8 +41,11 @@ async def now_held(parts: Parts, record: InstanceRecord) -> None:
     pool = volume.pool(parts, devices)
     snapshots = parts.state.snapshots.all(project, name)
     context = load.context(parts.directory, project, name, config, parts.networks, parts.pools)
-    for device, settings in devices.items():
-        await load.device(device, settings, context).forget()
+    known, failures = load.every(devices, context)
+    for device in known:
+        await device.forget()
+    for failure in failures:
+        log.warning("instance %s is deleted all the same: %s", name, failure)
     gone = [volume.doomed(pool, volume.of(each)) for each in snapshots] + [volume.doomed(pool, volume.of(record))]
     async with parts.state.change() as transaction:
         transaction.delete(record, *snapshots)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 from contextlib import AsyncExitStack
-from dataclasses import replace as replaced
 
 from msgspec.structs import replace
 
@@ -205,7 +204,9 @@ async def stop(parts: Parts, project: str, name: str, *, force: bool = False, ti
 async def _end(parts: Parts, record: InstanceRecord, *, force: bool, timeout: float | None) -> None:
     project, name = record.project, record.name
     if force:
-        await parts.runtime.kill(project, name)
+        hasty = [device for device in parts.live.get((project, name), []) if device.goes_first]
+        await asyncio.gather(parts.runtime.kill(project, name), _release(name, hasty))
+        parts.live[project, name] = [each for each in parts.live.get((project, name), []) if each not in hasty]
     else:
         if (running := parts.runtime.running(project, name)) is not None and running.frozen:
             await parts.runtime.unfreeze(project, name)
@@ -289,4 +290,7 @@ def live_devices(parts: Parts, record: InstanceRecord) -> list[Device]:
     """The devices of a guest that was running before the daemon came up, as their volatile values describe them."""
     config, devices = expand.of(parts.state, record)
     context = load.context(parts.directory, record.project, record.name, config, parts.networks, parts.pools)
-    return [load.device(name, devices[name], replaced(context)) for name in sorted(devices)]
+    known, failures = load.every(devices, context)
+    for failure in failures:
+        log.warning("instance %s cannot be managed in full: %s", record.name, failure)
+    return known
