@@ -225,13 +225,14 @@ class Driver(FolderPool):
         return await tree.usage(await in_thread(self._own_layers, volume))
 
     def _own_layers(self, volume: Volume) -> list[Path]:
-        """The layers that only this volume, with its snapshots, or only this snapshot needs."""
+        """The layers that only this volume, with its snapshots, or only this snapshot needs; never those of images."""
         own = self.find(volume)
-        with self.layers.lock:
-            others = {
-                name for folder, stack in self.layers.users() if not folder.is_relative_to(own) for name in stack.all
-            }
-            return [self.layers.path(name) for name in layers.read(own).all if name not in others | {EMPTY}]
+        mine = layers.read(own)
+        names = {name for name in mine.lowers if not _is_shared(name)}
+        if names:
+            with self.layers.lock:
+                names -= {name for at, stack in self.layers.users() if not at.is_relative_to(own) for name in stack.all}
+        return [self.layers.path(name) for name in (*names, mine.top) if name]
 
     async def set_quota(self, volume: Volume, size: int) -> None:
         await in_thread(self._set_quota, self.folder(volume), size)
@@ -239,3 +240,8 @@ class Driver(FolderPool):
     def _set_quota(self, folder: Path, size: int) -> None:
         top = self.layers.path(layers.read(folder).top)
         quotas.set_limit(folder, [top / UPPER, top / WORK], size)
+
+
+def _is_shared(layer: str) -> bool:
+    """Whether the layer is an image's, which is named by its fingerprint, or the empty one."""
+    return layer == EMPTY or len(layer) == 64
