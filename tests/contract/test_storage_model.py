@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -224,11 +225,11 @@ async def live(bench: Bench, folder: Path, history: Sequence[tuple[str, tuple[st
 
 @pytest.mark.parametrize("kind", ["overlay", "overlay merging", "overlay-xfs", "btrfs", "dir"])
 def test_volumes_go_through_any_history_like_plain_folders(
-    kind: str, place: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, place: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     if kind.endswith("merging"):
         monkeypatch.setattr(layers, "DEEP", 2)
-    os.umask(0)
+    request.addfinalizer(partial(os.umask, os.umask(0)))
     with asyncio.Runner() as runner:
         bench = runner.run(build(kind.partition(" ")[0], place))
 
