@@ -95,6 +95,7 @@ class Bench:
 
     async def close(self) -> None:
         for folder in (self.folder / "instances" / "default").glob("*"):
+            await self.driver.adopt("default", folder.name, folder)
             await self.driver.kill("default", folder.name)
             await self.consoles.close("default", folder.name)
         self.consoles.stop()

@@ -37,3 +37,5 @@ def remove_tree(path: Path) -> None:
     if inside:
         raise AssertionError(f"{path} is not deleted: there are mounts in it: {', '.join(inside)}")
     shutil.rmtree(path)
+    # liblxc keeps its locks below a copy of the guest's path, whose upper folders a daemon leaves.
+    shutil.rmtree(Path("/run/lxc/lock", path.relative_to("/")), ignore_errors=True)
