@@ -54,10 +54,10 @@ async def _adopt(parts: Parts, record: InstanceRecord) -> None:
         return
     found = await parts.runtime.adopt(record.project, record.name, directory)
     parts.live[record.project, record.name] = power.live_devices(parts, record)
-    if isinstance(found, str):
-        parts.tasks.spawn(power.ended(parts, record.project, record.name, found), f"end of instance {record.name}")
-    elif found is None:
-        log.info("instance %s went down with the host", record.name)
+    if found == "stop":
+        await power.ended(parts, record.project, record.name, found)
+    elif found is None or found == "reboot":
+        log.info("instance %s went down %s", record.name, "to reboot" if found else "with the host")
         await power.cleared(parts, record.project, record.name, power="RUNNING")
 
 
