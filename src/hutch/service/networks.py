@@ -13,8 +13,7 @@ from hutch.network import drivers, interfaces
 from hutch.network.base import NetworkDriver
 from hutch.schema.base import Config, strings
 from hutch.schema.network import NetworkPut, NetworkRecord
-from hutch.service import profiles
-from hutch.service.instances import expand, render
+from hutch.service import uses
 from hutch.service.parts import Parts
 
 
@@ -23,21 +22,10 @@ def url(project: str, name: str) -> str:
     return path if project == "default" else f"{path}?project={quote(project, safe='')}"
 
 
-def _uses(name: str, devices: dict[str, dict[str, str]]) -> bool:
-    return any(
-        each.get("type") == "nic" and name in (each.get("network"), each.get("parent")) for each in devices.values()
-    )
-
-
 def used_by(parts: Parts, name: str) -> list[str]:
-    found = [
-        render.url(each.project, each.name)
-        for each in parts.state.instances.all()
-        if _uses(name, expand.of(parts.state, each)[1])
-    ]
-    return found + [
-        profiles.url(each.project, each.name) for each in parts.state.profiles.all() if _uses(name, each.devices)
-    ]
+    return uses.by_device(
+        parts, lambda device: device.get("type") == "nic" and name in (device.get("network"), device.get("parent"))
+    )
 
 
 def document(parts: Parts, record: NetworkRecord) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from hutch import registry
 from hutch.errors import AlreadyExists, Invalid, NotFound
 from hutch.schema.base import strings
 from hutch.schema.storage import PoolPut, PoolRecord
-from hutch.service import profiles
-from hutch.service.instances import expand, render
+from hutch.service import uses
 from hutch.service.parts import Parts
 from hutch.storage import drivers
 from hutch.storage.base import StorageDriver
@@ -23,19 +22,8 @@ def url(name: str) -> str:
     return f"/1.0/storage-pools/{quote(name, safe='')}"
 
 
-def _uses(name: str, devices: dict[str, dict[str, str]]) -> bool:
-    return any(each.get("type") == "disk" and each.get("pool") == name for each in devices.values())
-
-
 def used_by(parts: Parts, name: str) -> list[str]:
-    found = [
-        render.url(each.project, each.name)
-        for each in parts.state.instances.all()
-        if _uses(name, expand.of(parts.state, each)[1])
-    ]
-    return found + [
-        profiles.url(each.project, each.name) for each in parts.state.profiles.all() if _uses(name, each.devices)
-    ]
+    return uses.by_device(parts, lambda device: device.get("type") == "disk" and device.get("pool") == name)
 
 
 def document(parts: Parts, record: PoolRecord) -> dict[str, Any]:
