@@ -200,8 +200,31 @@ def test_the_kernels_files_are_not_the_daemons_to_write(host: Host, box: str) ->
     for path in ("/srv/innocent", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"):
         assert files.refusal("POST", path, b"|/tmp/evil")[0] == 403
     assert Path("/proc/sys/kernel/core_pattern").read_text() == before
-    assert files.refusal("GET", "/proc/1/environ")[0] == 403
+    assert files.refusal("GET", "/proc/sys/vm/mmap_rnd_bits")[0] == 403
+    assert files.request("GET", "/proc/1/environ")[0] == 200
     assert b"processor" in files.get("/proc/cpuinfo")
+
+
+def test_a_shared_folder_of_the_host_is_as_open_as_to_the_guest(host: Host, guest: Callable[..., str]) -> None:
+    name, share = guest(), host.folder / f"share-{id(host)}"
+    share.mkdir(mode=0o755)
+    for file, mode in (("public", 0o644), ("private", 0o600), ("open", 0o666)):
+        (share / file).write_text(f"{file} before")
+        (share / file).chmod(mode)
+    device = {"share": {"type": "disk", "source": str(share), "path": "/share"}}
+    host.call("PATCH", f"/1.0/instances/{name}", {"devices": device})
+    host.power(name, "restart", force=True)
+    files = Files(host, name)
+    assert files.get("/share/public") == b"public before"
+    assert files.refusal("GET", "/share/private")[0] == 403
+    host.exec(name, "ln", "-s", "/share/public", "/innocent")
+    for path in ("/share/public", "/share/private", "/innocent", "/share/new"):
+        assert files.refusal("POST", path, b"evil")[0] == 403
+        assert (share / "public").read_text() == "public before"
+    assert files.refusal("DELETE", "/share/public")[0] == 403
+    files.put("/share/open", b"after")
+    assert (share / "open").read_text() == "after"
+    assert sorted(path.name for path in share.iterdir()) == ["open", "private", "public"]
 
 
 def test_a_broken_upload_leaves_nothing(host: Host, box: str) -> None:

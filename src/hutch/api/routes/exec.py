@@ -10,4 +10,4 @@ routes = Routes()
 
 @routes("POST", "/1.0/instances/{name}/exec")
 async def post(request: Request) -> Operation:
-    return verb.start(request.parts, request.project, request["name"], await request.read(ExecPost))
+    return await verb.start(request.parts, request.project, request["name"], await request.read(ExecPost))

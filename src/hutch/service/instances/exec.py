@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from hutch.errors import HutchError, Invalid
 from hutch.kernel import pipes
 from hutch.kernel.openat2 import open_in_root
+from hutch.kernel.worker import Worker
 from hutch.runtime.enter import Errand, Session
 from hutch.schema.base import Config, strings
 from hutch.schema.instance import ExecPost
@@ -33,13 +34,14 @@ PATIENCE = 5.0
 _BLOCK = 1 << 18
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MORE_PATH = {"snap": "/snap/bin", "etc/NIXOS": "/run/current-system/sw/bin"}
-_SILENCE, _GRACE = 0.1, 1.0
+_SILENCE, _GRACE, _ANSWER = 0.1, 1.0, 1.0
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
-def start(parts: Parts, project: str, name: str, wanted: ExecPost) -> Operation:
+async def start(parts: Parts, project: str, name: str, wanted: ExecPost) -> Operation:
     """A POST of an exec. The operation's metadata has the sockets' secrets, and at the end `return`."""
     command = _Command(parts, project, name, wanted)
+    await command.complete()
     resources = render.resources(project, name)
     parts.events.lifecycle("instance-exec", render.url(project, name), project, {"command": wanted.command})
     if not wanted.wait_for_websocket:
@@ -66,11 +68,21 @@ class _Command:
             raise Invalid("the command is missing" if not wanted.command else "a command cannot hold a null byte")
         self.parts, self.project, self.name, self.wanted = parts, project, name, wanted
         self.interactive = bool(wanted.interactive)
-        user = wanted.user or 0
-        config, _ = expand.of(parts.state, record)
-        self.environment, folder = surroundings(strings(wanted.environment), config, user, running.init)
-        self.errand = Errand(wanted.command, self.environment, user, wanted.group or 0, wanted.cwd or folder)
+        self.init, self.config = running.init, expand.of(parts.state, record)[0]
         self.secrets: dict[str, str] = {}
+
+    async def complete(self) -> None:
+        """Fill in what the request leaves open; that asks the guest's filesystem, which may not answer."""
+        wanted, user = self.wanted, self.wanted.user or 0
+        worker = Worker(f"exec in {self.name}")
+        folders: set[str] = set()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_ANSWER):
+                folders = await worker.call(_present, self.init, ["root", *_MORE_PATH])
+        worker.finish()
+        self.environment = environment(strings(wanted.environment), self.config, user, folders)
+        home = "/root" if user == 0 and "root" in folders else "/"
+        self.errand = Errand(wanted.command, self.environment, user, wanted.group or 0, wanted.cwd or home)
 
     async def unattended(self, operation: Operation) -> None:
         """Run to the end with no websockets; the output is thrown away, or recorded in the instance's logs."""
@@ -276,24 +288,27 @@ def _stdio(folder: Path, records: Sequence[str]) -> list[int]:
     return opened + [os.open(folder / name, _NEW, 0o600) for name in records]
 
 
-def surroundings(asked: Config, config: Config, user: int, init: int) -> tuple[Config, str]:
-    """The environment: the request's variables, then the instance's environment.* keys, then what every command gets.
-    And the folder that a command runs in when none is asked for."""
+def environment(asked: Config, config: Config, user: int, folders: Collection[str]) -> Config:
+    """The request's variables, then the instance's environment.* keys, then what every command gets."""
     found = dict(asked)
     for key, value in config.items():
         if key.startswith("environment."):
             found.setdefault(key.removeprefix("environment."), value)
-    with ExitStack() as stack:
-        root = os.open(f"/proc/{init}/root", os.O_PATH | os.O_CLOEXEC)
-        stack.callback(os.close, root)
-        if "PATH" not in found:
-            found["PATH"] = ":".join([_PATH, *(folder for path, folder in _MORE_PATH.items() if _has(root, path))])
-        folder = "/root" if user == 0 and _has(root, "root") else "/"
+    found.setdefault("PATH", ":".join([_PATH, *(more for path, more in _MORE_PATH.items() if path in folders)]))
     if user == 0:
         found.setdefault("HOME", "/root")
         found.setdefault("USER", "root")
     found.setdefault("LANG", "C.UTF-8")
-    return found, folder
+    return found
+
+
+def _present(init: int, paths: Sequence[str]) -> set[str]:
+    """Which of the paths exist in the guest."""
+    root = os.open(f"/proc/{init}/root", os.O_PATH | os.O_CLOEXEC)
+    try:
+        return {path for path in paths if _has(root, path)}
+    finally:
+        os.close(root)
 
 
 def _has(root: int, path: str) -> bool:

@@ -79,6 +79,13 @@ class Root:
         """User and group for chown, -1 for those to be left."""
         return self._host("u", wanted.uid), self._host("g", wanted.gid)
 
+    def is_foreign(self, found: os.stat_result) -> bool:
+        """Whether the guest's root has no power over a file: its owner is nobody in the guest, as on a shared folder."""
+        if not self.idmap:
+            return False
+        owners = (("u", found.st_uid), ("g", found.st_gid))
+        return any(ids.from_host(self.idmap, kind, owner) == ids.OVERFLOW for kind, owner in owners)
+
     def _host(self, kind: str, inside: int | None) -> int:
         if inside is None:
             return -1
@@ -173,6 +180,7 @@ def _open(place: Root, path: str) -> Entry:
         stack.callback(os.close, held)
         found = os.fstat(held)
         entry = Entry(place, path, _facts(place, path, found))
+        _check_readable(place, held, found, path)
         if entry.facts.kind == "symlink":
             entry.target = os.fsencode(os.readlink("", dir_fd=held))
         elif entry.facts.kind == "directory":
@@ -180,9 +188,6 @@ def _open(place: Root, path: str) -> Entry:
             stack.callback(os.close, folder)
             entry.names = sorted(os.listdir(folder))  # noqa: PTH208
         else:
-            # The daemon may read more than the guest's root there.
-            if not found.st_mode & stat.S_IROTH and safepath.pseudo(held):
-                raise Forbidden(f"{path} is the kernel's and not for everybody to read")
             entry.content = safepath.reopen(held, os.O_RDONLY)
         return entry
 
@@ -276,7 +281,7 @@ def _begin(place: Root, path: str, wanted: Wanted) -> _Upload:
             raise NotFound("Not Found")
         return _begin_new(place, path)
     try:
-        _check_file(held, path)
+        _check_file(place, held, path)
         return _Upload(safepath.reopen(held, os.O_WRONLY | (os.O_APPEND if wanted.append else os.O_TRUNC)), new=False)
     finally:
         os.close(held)
@@ -289,19 +294,29 @@ def _held(place: Root, path: str) -> int | None:
         return None
 
 
-def _check_file(fd: int, path: str) -> None:
+def _check_file(place: Root, fd: int, path: str) -> None:
     mode = os.fstat(fd).st_mode
     if stat.S_ISDIR(mode):
         raise Invalid(f"{path} is a folder")
     if not stat.S_ISREG(mode):
         raise Invalid(f"{path} is a device, pipe or socket: only files can be written")
-    _check_writable(fd, path)
+    _check_writable(place, fd, path)
 
 
-def _check_writable(fd: int, path: str) -> None:
-    """The daemon could do there what the guest's root may not."""
+def _check_readable(place: Root, fd: int, found: os.stat_result, path: str) -> None:
+    """The daemon may read more than the guest's root: what is not the guest's must be for everybody."""
+    is_hosts = place.is_foreign(found) or (not place.idmap and bool(safepath.pseudo(fd)))
+    if is_hosts and not found.st_mode & stat.S_IROTH:
+        raise Forbidden(f"{path} is not the instance's to read")
+
+
+def _check_writable(place: Root, fd: int, path: str) -> None:
+    """The daemon may write more, and can do to the kernel's own files what the guest's root cannot."""
+    found = os.fstat(fd)
     if safepath.pseudo(fd):
         raise Forbidden(f"{path} is the kernel's: use exec to change it from inside")
+    if place.is_foreign(found) and not found.st_mode & stat.S_IWOTH:
+        raise Forbidden(f"{path} is not the instance's to change")
 
 
 def _begin_new(place: Root, path: str) -> _Upload:
@@ -310,7 +325,7 @@ def _begin_new(place: Root, path: str) -> _Upload:
     with ExitStack() as stack:
         folder, name = safepath.parent(place.fd, path)
         stack.callback(os.close, folder)
-        _check_writable(folder, path)
+        _check_writable(place, folder, path)
         try:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -325,7 +340,7 @@ def _begin_new(place: Root, path: str) -> _Upload:
     flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY
     fd = safepath.resolve(place.fd, path, flags, 0o600)
     try:
-        _check_file(fd, path)
+        _check_file(place, fd, path)
     except BaseException:
         os.close(fd)
         raise
@@ -341,6 +356,7 @@ def _make_folder(place: Root, path: str, wanted: Wanted) -> None:
             if not stat.S_ISDIR(os.fstat(held).st_mode):
                 raise AlreadyExists(f"{path} exists and is no folder")
             if wanted.modify:
+                _check_writable(place, held, path)
                 fd = safepath.reopen(held, os.O_RDONLY | os.O_DIRECTORY)
                 stack.callback(os.close, fd)
                 _own(place, fd, wanted, None)
@@ -348,7 +364,7 @@ def _make_folder(place: Root, path: str, wanted: Wanted) -> None:
         place.host_ids(wanted)
         folder, name = safepath.parent(place.fd, path)
         stack.callback(os.close, folder)
-        _check_writable(folder, path)
+        _check_writable(place, folder, path)
         os.mkdir(name, 0o700, dir_fd=folder)
         fd = os.open(name, flags, dir_fd=folder)
         stack.callback(os.close, fd)
@@ -359,7 +375,7 @@ def _make_link(place: Root, path: str, wanted: Wanted, target: bytes) -> None:
     with ExitStack() as stack:
         folder, name = safepath.parent(place.fd, path)
         stack.callback(os.close, folder)
-        _check_writable(folder, path)
+        _check_writable(place, folder, path)
         with contextlib.suppress(OSError):
             if os.fsencode(os.readlink(name, dir_fd=folder)) == target:
                 return
@@ -390,7 +406,7 @@ async def delete(parts: Parts, project: str, name: str, path: str) -> None:
 def _delete(place: Root, path: str) -> None:
     folder, name = safepath.parent(place.fd, path)
     try:
-        _check_writable(folder, path)
+        _check_writable(place, folder, path)
         if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             os.rmdir(name, dir_fd=folder)
         else:
