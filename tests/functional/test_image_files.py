@@ -99,6 +99,10 @@ async def packed(images: Images, root: Path, algorithm: str, template_files: Pat
     return digest.fingerprint
 
 
+async def room() -> int:
+    return 1 << 40
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_a_root_comes_back_as_it_was(images: Images, root: Path, tmp_path: Path, algorithm: str) -> None:
     folder = tmp_path / "templates"
@@ -107,7 +111,7 @@ async def test_a_root_comes_back_as_it_was(images: Images, root: Path, tmp_path:
     before = facts(root)
     fingerprint = await packed(images, root, algorithm, folder)
     assert fingerprint == hashlib.sha256(images.main(fingerprint).read_bytes()).hexdigest()
-    contents = await images.contents(fingerprint, 1 << 40)
+    contents = await images.contents(fingerprint, room)
     assert metadata.parse(contents.metadata) == ABOUT
     assert contents.templates == {"sub/hosts.tpl": b"{{ container.name }}"}
 
@@ -148,9 +152,9 @@ async def test_a_split_image_is_the_two_files_joined(images: Images, root: Path,
 
 async def test_what_is_lost_of_the_notes_is_read_again(images: Images, root: Path) -> None:
     fingerprint = await packed(images, root, "zstd")
-    noted = await images.contents(fingerprint, 1 << 40)
+    noted = await images.contents(fingerprint, room)
     images.contents_path(fingerprint).unlink()
-    assert await images.contents(fingerprint, 1 << 40) == noted
+    assert await images.contents(fingerprint, room) == noted
 
 
 async def test_what_half_arrived_is_swept_away(images: Images, root: Path) -> None:
@@ -166,7 +170,7 @@ async def test_what_half_arrived_is_swept_away(images: Images, root: Path) -> No
 async def test_a_cancelled_unpacking_ends_its_programs(images: Images, root: Path, tmp_path: Path) -> None:
     (root / "big").write_bytes(os.urandom(8 << 20))
     fingerprint = await packed(images, root, "xz -0")
-    contents = await images.contents(fingerprint, 1 << 40)
+    contents = await images.contents(fingerprint, room)
     target = tmp_path / "target"
     target.mkdir()
     task = asyncio.ensure_future(unpack(images.main(fingerprint), contents, target, unified=True))
@@ -180,7 +184,7 @@ async def test_a_cancelled_unpacking_ends_its_programs(images: Images, root: Pat
 
 async def test_a_file_damaged_after_its_check_is_told(images: Images, root: Path, tmp_path: Path) -> None:
     fingerprint = await packed(images, root, "gzip")
-    contents = await images.contents(fingerprint, 1 << 40)
+    contents = await images.contents(fingerprint, room)
     data = images.main(fingerprint).read_bytes()
     images.main(fingerprint).write_bytes(data[: len(data) // 2])
     target = tmp_path / "target"

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,14 +94,14 @@ class Images:
     def contents_path(self, fingerprint: str) -> Path:
         return self.directory / f"{fingerprint}.contents"
 
-    async def contents(self, fingerprint: str, limit: int) -> Contents:
-        """What the image holds; read from its files when the note of it is lost."""
+    async def contents(self, fingerprint: str, limit: Callable[[], Awaitable[int]]) -> Contents:
+        """What the image holds; read from its files, within the limit in bytes, when the note of it is lost."""
         path = self.contents_path(fingerprint)
         try:
             data = await asyncio.to_thread(path.read_bytes)
             return msgspec.json.decode(data, type=Contents)
         except FileNotFoundError:
-            return await self.inspect(await asyncio.to_thread(self.files, fingerprint), limit)
+            return await self.inspect(await asyncio.to_thread(self.files, fingerprint), await limit())
         except msgspec.DecodeError as error:
             raise HutchError(f"{path} is damaged: remove it, it will be made again") from error
 

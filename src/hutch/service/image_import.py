@@ -110,6 +110,7 @@ async def _inspected(parts: Parts, upload: Upload, operation: Operation) -> tupl
         operation.progress(PROGRESS, "Check", percent)
 
     contents = await images.files(parts).inspect(sources, await images.room(parts), told)
+    told(100)
     return contents, metadata.parse(contents.metadata)
 
 

@@ -240,7 +240,7 @@ async def ensure_tree(parts: Parts, pool: StorageDriver, record: ImageRecord, op
             return
         parts.state.images.get(record.project, record.fingerprint)
         store = files(parts)
-        contents = await store.contents(record.fingerprint, await room(parts))
+        contents = await store.contents(record.fingerprint, lambda: room(parts))
         sources = await asyncio.to_thread(store.files, record.fingerprint)
 
         def told(percent: int) -> None:
@@ -254,7 +254,7 @@ async def ensure_tree(parts: Parts, pool: StorageDriver, record: ImageRecord, op
 
 async def seed(parts: Parts, record: ImageRecord, directory: Path) -> None:
     """Put what the image says of itself, and its templates, into an instance's folder."""
-    contents = await files(parts).contents(record.fingerprint, await room(parts))
+    contents = await files(parts).contents(record.fingerprint, lambda: room(parts))
     await asyncio.to_thread(templates.place, contents, directory)
 
 
