@@ -1,5 +1,6 @@
 """`hutch config` and `hutch profile`, editors included."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,6 +105,8 @@ sed -i "s/^description:.*/description: mine/" "$1"
         host.hutch("config", "set", name, "user.theirs=1")
         (tmp_path / "go").touch()
         terminal.expect("Error: ETag doesn't match")
+        terminal.expect("Ctrl-C to give up: ")
+        time.sleep(0.5)
         terminal.keys("\x03")
         assert terminal.end() == 130
     assert host.get(f"/1.0/instances/{name}")["config"]["user.theirs"] == "1"

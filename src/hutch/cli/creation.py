@@ -47,7 +47,6 @@ def create(session: Session, options: Options) -> str:
     made = name or _name_of(reply)
     if not name:
         session.say(f"Instance name is: {made}")
-    _warn_of_no_network(session, made)
     return made
 
 
@@ -140,7 +139,7 @@ def nic(session: Session, network: str, name: str) -> dict[str, str]:
     return {"type": "nic", "name": name, "nictype": nictype, "parent": network}
 
 
-def _warn_of_no_network(session: Session, name: str) -> None:
+def warn_of_no_network(session: Session, name: str) -> None:
     if session.quiet:
         return
     devices = session.client.get(url("instances", name)).get("expanded_devices") or {}

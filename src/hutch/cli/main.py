@@ -54,6 +54,11 @@ def _run(words: list[str]) -> int:
         sys.stdout.flush()
         print(f"Error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print(f"Error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        return 1
 
 
 def _session(settings: Settings) -> "Session":

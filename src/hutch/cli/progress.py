@@ -52,7 +52,7 @@ def follow(session: Session, operation: str, doing: str = "") -> Document:
             text = progress(document)
             label = doing or str(document.get("description") or "Working")
             if text:
-                line.show(f"{label}: {text}")
+                line.show(f"{label}: {text}{_drawn(text)}")
             elif time.monotonic() - started > PATIENCE:
                 line.show(f"{label} {'.' * (1 + int(time.monotonic() - started) % 3)}")
 
@@ -89,6 +89,13 @@ def counter(line: Line, label: str, total: int | None) -> Callable[[int], None]:
         line.show(f"{label}: {done} {speed}")
 
     return advance
+
+
+def _drawn(text: str) -> str:
+    """A bar for the percentage that the text tells."""
+    before, percent, _ = text.partition("%")
+    number = before.rpartition(" ")[2]
+    return f" {_bar(int(number), 100)}" if percent and number.isdigit() and int(number) <= 100 else ""
 
 
 def _bar(moved: int, total: int, width: int = 24) -> str:

@@ -13,11 +13,14 @@ def start(session: Session, names: Sequence[str], *, console: bool = False) -> i
     if console and len(names) != 1:
         raise errors.Invalid("--console goes with one instance")
     power.each(session, names, lambda name: _begin(session, name), "Starting")
-    if not console:
-        return None
-    from hutch.cli.terminal import console as attach
+    return attach(session, names[0]) if console else None
 
-    return attach(session, names[0])
+
+def attach(session: Session, name: str) -> int:
+    """Stay at the console of an instance."""
+    from hutch.cli.terminal import console
+
+    return console(session, name)
 
 
 def _begin(session: Session, name: str) -> Reply:

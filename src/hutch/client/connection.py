@@ -3,8 +3,9 @@
 import http.client
 import json
 import os
+import select
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 from urllib.parse import quote, unquote, urlencode
 
@@ -136,6 +137,10 @@ class Client:
             self._connection = None
 
     def _kept(self) -> http.client.HTTPConnection:
+        # The daemon closes connections that idle, as while a person edits: then there is an end to be read.
+        kept = self._connection.sock if self._connection is not None else None
+        if kept is not None and select.select([kept], [], [], 0)[0]:
+            self.close()
         if self._connection is None:
             self._connection = self.connection()
         return self._connection
@@ -144,6 +149,10 @@ class Client:
         self, connection: http.client.HTTPConnection, method: str, target: str, body: Body, headers: dict[str, str]
     ) -> http.client.HTTPResponse:
         self._request(connection, method, target, body, headers)
+        return self.answer(connection)
+
+    def answer(self, connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        """The answer to what was sent, its body still to be read."""
         try:
             return connection.getresponse()
         except (http.client.HTTPException, OSError) as error:
@@ -179,6 +188,17 @@ class Client:
             raise errors.Forbidden(f"you may not use {path}; be root or a member of the group hutch") from error
         except OSError as error:
             raise errors.Unavailable(f"cannot connect to {path}: {reason(error)}") from error
+
+
+def blocks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The body of an answer, piece by piece; Unavailable when it breaks off."""
+    try:
+        while block := response.read(BLOCK):
+            yield block
+    except (http.client.HTTPException, OSError) as error:
+        raise errors.Unavailable("the daemon broke off in the middle of its answer") from error
+    if response.length:
+        raise errors.Unavailable("the daemon broke off in the middle of its answer")
 
 
 def decoded(response: http.client.HTTPResponse) -> Reply:

@@ -8,6 +8,7 @@ from typing import IO
 from urllib.parse import urlencode
 
 from hutch import errors
+from hutch.client import connection
 from hutch.client.connection import BLOCK, Client, Reply, decoded
 
 Moved = Callable[[int], None]
@@ -83,7 +84,7 @@ def save(
         name = _filename(response.headers.get("Content-Disposition") or "") or f"{fingerprint}.tar"
         path = target / name if target.is_dir() else target
         with path.open("wb") as out:
-            while block := response.read(BLOCK):
+            for block in connection.blocks(response):
                 out.write(block)
                 moved(len(block))
         return [path]

@@ -28,7 +28,7 @@ def wait(client: Client, operation: str, watch: Watch | None = None) -> Document
                 watch(client.get(operation))
             except errors.NotFound:
                 watch = None
-        return ended(decoded(waiting.getresponse()).metadata)
+        return ended(decoded(client.answer(waiting)).metadata)
     finally:
         waiting.close()
 

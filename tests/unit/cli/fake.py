@@ -93,7 +93,7 @@ class Fake:
     async def _start(self) -> None:
         app = web.Application(client_max_size=1 << 30)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self.runner = web.AppRunner(app, shutdown_timeout=0.1)
+        self.runner = web.AppRunner(app, shutdown_timeout=0.1, keepalive_timeout=0.3)
         await self.runner.setup()
         await web.UnixSite(self.runner, str(self.socket)).start()
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from hutch import errors
 from hutch.cli.progress import amount, binary_amount, follow
@@ -44,7 +45,7 @@ def test_progress_is_one_line_written_over_and_cleared(
     monkeypatch.setattr(Session, "shows_progress", True)
     follow(Session(os.environ["HUTCH_DIR"]), OPERATION, "Creating c1")
     shown = capsys.readouterr().err
-    assert "\r\x1b[KCreating c1: 10%\r\x1b[KCreating c1: 20%" in shown
+    assert "\r\x1b[KCreating c1: 10% [##                      ]\r\x1b[KCreating c1: 20% [####" in shown
     assert shown.endswith("\r\x1b[K")
 
 
@@ -117,3 +118,49 @@ def test_a_refused_upload_is_told_by_the_daemons_words(daemon: Fake, hutch: Hutc
         stream.truncate(8 << 20)
     daemon.answers["POST", "/1.0/images"] = Failure(409, "image exists already")
     assert hutch("image", "import", str(path)).err == "Error: image exists already\n"
+
+
+def test_a_connection_that_idled_too_long_is_opened_again(daemon: Fake) -> None:
+    daemon.answers["GET", "/1.0"] = {"a": 1}
+    client = Session(os.environ["HUTCH_DIR"]).client
+    for _ in range(2):
+        assert client.get("/1.0") == {"a": 1}
+        time.sleep(0.8)
+    client.close()
+
+
+def test_a_daemon_that_dies_while_we_wait_is_told(daemon: Fake, hutch: Hutch) -> None:
+    async def die(http: web.Request) -> web.StreamResponse:
+        assert http.transport is not None
+        http.transport.abort()
+        raise ConnectionResetError
+
+    daemon.answers["PUT", "/1.0/instances/c1/state"] = Work()
+    daemon.raw["GET", f"{OPERATION}/wait"] = die
+    outcome = hutch("stop", "c1")
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"Error: the daemon at {daemon.socket} went away")
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_file_that_breaks_off_is_told(daemon: Fake, hutch: Hutch) -> None:
+    async def half(http: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"X-LXD-type": "file", "Content-Length": "1000"})
+        await response.prepare(http)
+        await response.write(b"half")
+        assert http.transport is not None
+        http.transport.close()
+        return response
+
+    daemon.raw["GET", "/1.0/instances/c1/files"] = half
+    outcome = hutch("file", "pull", "c1/etc/passwd", "-")
+    assert (outcome.code, outcome.err) == (1, "Error: the daemon broke off in the middle of its answer\n")
+
+
+def test_a_disk_that_is_full_is_told(daemon: Fake, hutch: Hutch) -> None:
+    body = web.Response(body=b"x" * 100, headers={"X-LXD-type": "file"})
+    daemon.answers["GET", "/1.0/instances/c1/files"] = lambda _: body
+    outcome = hutch("file", "pull", "c1/x", "/dev/full")
+    assert outcome.code == 1
+    assert "No space left on device" in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -7,7 +7,7 @@ import sys
 
 from hutch.cli.command import Options, arg, command
 from hutch.cli.session import Session
-from hutch.client.connection import url
+from hutch.client.connection import blocks, url
 
 
 @command(
@@ -22,7 +22,7 @@ def run(session: Session, options: Options) -> int:
     if options.show_log:
         response = session.client.stream("GET", url("instances", options.instance, "console"))
         print("\nConsole log:\n", flush=True)
-        while block := response.read(1 << 16):
+        for block in blocks(response):
             sys.stdout.buffer.write(block)
         print(flush=True)
         return 0

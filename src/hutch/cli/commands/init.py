@@ -16,4 +16,4 @@ from hutch.cli.session import Session
     """,
 )
 def run(session: Session, options: Options) -> None:
-    creation.create(session, options)
+    creation.warn_of_no_network(session, creation.create(session, options))

@@ -3,7 +3,7 @@
 YAML with config, devices and profiles is read from the standard input when it is redirected.
 """
 
-from hutch.cli import creation, starting
+from hutch.cli import creation, power, starting
 from hutch.cli.command import Options, arg, command
 from hutch.cli.session import Session
 
@@ -20,4 +20,6 @@ from hutch.cli.session import Session
 def run(session: Session, options: Options) -> int | None:
     name = creation.create(session, options)
     session.say(f"Starting {name}")
-    return starting.start(session, [name], console=options.console)
+    session.finish(power.request(session, name, "start"), f"Starting {name}")
+    creation.warn_of_no_network(session, name)
+    return starting.attach(session, name) if options.console else None

@@ -9,6 +9,7 @@ import sys
 from hutch import errors
 from hutch.cli.command import Options, arg, command
 from hutch.cli.session import Session
+from hutch.client.connection import blocks
 
 
 @command(
@@ -43,5 +44,5 @@ def run(session: Session, options: Options) -> None:
 def _raw(session: Session, method: str, path: str, text: str | None) -> None:
     body = None if text is None else text.encode()
     response = session.client.stream(method, path, body, headers={"Content-Type": "application/json"})
-    while block := response.read(1 << 16):
+    for block in blocks(response):
         sys.stdout.buffer.write(block)

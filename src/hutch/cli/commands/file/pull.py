@@ -15,7 +15,7 @@ from hutch.cli.command import Options, arg, command
 from hutch.cli.filepaths import Place, place
 from hutch.cli.progress import Line, counter
 from hutch.cli.session import Session
-from hutch.client.connection import BLOCK, reason
+from hutch.client.connection import blocks, reason
 from hutch.client.files import DIRECTORY, SYMLINK, Entry, Files
 
 LINKS = 20
@@ -103,7 +103,7 @@ class Puller:
 
     def _copy(self, entry: Entry, out: IO[bytes], path: str) -> None:
         advance = counter(self.line, f"Pulling {path}", entry.response.length)
-        while block := entry.response.read(BLOCK):
+        for block in blocks(entry.response):
             out.write(block)
             advance(len(block))
 
