@@ -296,6 +296,30 @@ async def test_sixty_four_commands_at_once(host: Host, box: str) -> None:
     assert outputs == [f"in {number}\n".encode() * 1000 + f"{number}\n".encode() for number in range(64)]
 
 
+async def test_nothing_stays_open_behind_commands(host: Host, box: str) -> None:
+    assert host.daemon is not None
+    proc = Path(f"/proc/{host.daemon.pid}")
+
+    def held() -> tuple[int, int]:
+        return len(list((proc / "fd").iterdir())), len(list((proc / "task").iterdir()))
+
+    async def one(number: int) -> None:
+        async with executed(host, box, "sh", "-c", "echo; sleep 0.2", interactive=number % 2 == 0) as command:
+            if number % 3 == 0:
+                await next(iter(command.sockets.values())).close()
+            await command.wait()
+
+    await one(1)
+    await asyncio.sleep(0.5)
+    descriptors, threads = held()
+    await asyncio.gather(*(one(number) for number in range(24)))
+    for _ in range(100):
+        if held()[0] <= descriptors + 2 and held()[1] <= threads + 8:
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"descriptors and threads: {(descriptors, threads)} before, {held()} after")
+
+
 async def test_an_operation_of_an_exec_is_told_by_events(host: Host, box: str) -> None:
     async with connected(host) as session:
         events = await session.ws_connect("http://hutch/1.0/events?type=operation,lifecycle")
