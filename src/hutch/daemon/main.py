@@ -88,7 +88,7 @@ def main() -> int:
         if sys.version_info < (3, 12):
             asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
         try:
-            asyncio.run(startup.serve(wanted), debug=False)
+            asyncio.run(startup.serve(wanted))
         except HutchError as error:
             log.error("%s", error)
             return 1
