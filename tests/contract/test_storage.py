@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hutch.errors import AlreadyExists, Conflict, HutchError, NotFound
-from hutch.kernel import mount
+from hutch.kernel import btrfs, mount
 from hutch.storage import layers
 from hutch.storage.base import Volume
 from tests.contract.pools import IDMAP, Bench, Guest, build, filesystem, filling
@@ -488,3 +488,38 @@ async def test_a_volume_snapshotted_a_thousand_times_still_mounts(place: Path, m
         assert [name for name in guest.names() if name[0] == "f"] == ["f59", "fifo"]
         assert [name for name in old.names() if name[0] == "f"] == ["f30", "fifo"]
     await bench.pool.destroy()
+
+
+async def test_subvolumes_made_in_a_guest_are_part_of_its_volume(place: Path) -> None:
+    bench = await build("btrfs", place)
+    await started(bench)
+    async with bench.guest(C1) as guest:
+        for inner in ("var/inner", "var/inner/deep"):
+            guest.do(btrfs.create, guest.path / inner)
+            guest.write(f"{inner}/x", "1")
+        await bench.pool.snapshot(C1, "s")
+        guest.write("var/inner/deep/x", "2")
+    await bench.pool.copy(C1.at("s"), C2)
+    await bench.pool.copy(C1, Volume("container", "default", "c3"))
+    for volume, text in ((C1, "2"), (C1.at("s"), "1"), (C2, "1"), (Volume("container", "default", "c3"), "2")):
+        async with bench.guest(volume) as guest:
+            assert guest.read("var/inner/deep/x") == text
+            assert guest.read("var/inner/x") == "1"
+    await bench.pool.restore(C1, "s")
+    async with bench.guest(C1) as guest:
+        assert guest.read("var/inner/deep/x") == "1"
+    for volume in await bench.pool.volumes():
+        await bench.pool.delete(volume)
+    await bench.pool.trash.empty()
+    assert leftovers(bench) == []
+    await bench.pool.destroy()
+
+
+async def test_a_privileged_guest_writes_as_the_hosts_root(bench: Bench) -> None:
+    await started(bench)
+    with mount.closing(await bench.pool.mount(C1, [])) as tree:
+        root = Path(f"/proc/self/fd/{tree}")
+        (root / "x").write_text("1")
+        assert (root / "x").stat().st_uid == 0
+        os.mknod(root / "null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        assert (root / "null").read_bytes() == b""
