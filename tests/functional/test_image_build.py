@@ -20,7 +20,7 @@ RECIPE = """\
 suite: bookworm
 name: probe
 description: a probe
-packages: [busybox-static]
+packages: [busybox-static, python3-minimal]
 files:
   /etc/motd: Welcome.
   /usr/local/bin/hello: {content: "#!/bin/sh\\necho hello\\n", mode: "4755"}

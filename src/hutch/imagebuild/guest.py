@@ -39,7 +39,11 @@ MulticastDNS=no
 
 [DHCPv4]
 UseDomains=yes
+UseHostname=no
 ClientIdentifier=mac
+
+[DHCPv6]
+UseHostname=no
 
 [IPv6AcceptRA]
 UseDomains=yes
@@ -51,6 +55,25 @@ NETWORKD = """\
 [Service]
 BindReadOnlyPaths=/sys
 """
+
+# A guest cannot load modules: four programs less to start at every boot.
+MODPROBE = """\
+[Unit]
+ConditionVirtualization=!container
+"""
+
+# Programs that systemd runs at every boot to find disks to decrypt, partitions to mount and the like: a guest has none,
+# and the kernel command line that some of them read is the host's.
+GENERATORS = (
+    "bless-boot",
+    "cryptsetup",
+    "debug",
+    "gpt-auto",
+    "hibernate-resume",
+    "integritysetup",
+    "tpm2",
+    "veritysetup",
+)
 
 HOSTS = """\
 127.0.0.1\tlocalhost
@@ -75,6 +98,8 @@ def systemd_files() -> list[Node]:
     return [
         file("/etc/systemd/network/80-dhcp.network", NETWORK),
         file("/etc/systemd/system/systemd-networkd.service.d/without-udev.conf", NETWORKD),
+        file("/etc/systemd/system/modprobe@.service.d/without-modules.conf", MODPROBE),
+        *(link(f"/etc/systemd/system-generators/systemd-{name}-generator", "/dev/null") for name in GENERATORS),
         file("/etc/hosts", HOSTS.format(hostname="localhost.localdomain")),
         file("/etc/hostname", "localhost\n"),
         file("/etc/default/locale", "LANG=C.UTF-8\n"),
@@ -90,13 +115,14 @@ SYSTEMD_COMMANDS = (
     "systemctl --quiet disable systemd-networkd-wait-online.service systemd-network-generator.service",
     "systemctl --quiet disable e2scrub_reap.service e2scrub_all.timer fstrim.timer systemd-pstore.service",
     "systemctl --quiet mask sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount",
-    "systemctl --quiet mask systemd-modules-load.service",
+    "systemctl --quiet mask systemd-modules-load.service systemd-binfmt.service",
     "systemctl --quiet set-default multi-user.target",
     "ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf",
     "rm -f /var/lib/dbus/machine-id /etc/ssh/ssh_host_*_key* /var/lib/systemd/random-seed",
     ": > /etc/machine-id",
+    # The users and groups of its packages are there: no need to look again at every boot.
     "touch -d 'yesterday 0:00' /usr",  # whole seconds, older than the note that the next line leaves
-    "! [ -x /lib/systemd/systemd-update-done ] || /lib/systemd/systemd-update-done",  # since Debian 13
+    "if cd /lib/systemd && [ -x systemd-update-done ]; then ./systemd-update-done; else touch /etc/.updated /var/.updated; fi",
 )
 
 INITTAB = """\

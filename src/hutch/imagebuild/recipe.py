@@ -29,7 +29,7 @@ from hutch.errors import Invalid, NotFound
 from hutch.imagebuild import sources
 
 # Raised whenever the same recipe would give another image.
-BUILDER_VERSION = 7
+BUILDER_VERSION = 8
 
 DEBIAN_ARCHITECTURES = {
     "x86_64": "amd64",
