@@ -118,3 +118,44 @@ def test_a_failed_operation_is_answered_with_200(host: Host, guest: Callable[...
     assert status == 200
     assert (document["status"], document["status_code"]) == ("Failure", 400)
     assert document["err"] == "The instance is already running"
+
+
+def _stranger(host: Host, path: str, *more: str) -> int:
+    """The status that somebody without trust gets."""
+    words = (
+        "curl",
+        "--silent",
+        "--insecure",
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{http_code}",
+        "--max-time",
+        "5",
+    )
+    return int(host.run(*words, *more, f"https://127.0.0.1:8444{path}", check=False).stdout)
+
+
+async def test_strangers_need_the_secret_and_nothing_else(host: Host, box: str) -> None:
+    host.call("PATCH", "/1.0", {"config": {"core.https_address": "127.0.0.1:8444"}})
+    try:
+        async with executed(host, box, "cat", sockets=("0", "1")) as command:
+            url = f"/1.0/operations/{command.operation['id']}"
+            for path in ("/1.0/events", "/1.0/operations", url, f"{url}/wait", f"{url}/wait?secret=wrong"):
+                assert await asyncio.to_thread(_stranger, host, path) == 403, path
+            upgrade = [word for header in _UPGRADE for word in ("--header", header)]
+            assert await asyncio.to_thread(_stranger, host, f"{url}/websocket?secret=wrong", *upgrade) == 403
+            path = f"{url}/websocket?secret={command.secrets['2']}"
+            assert await asyncio.to_thread(_stranger, host, path, "--http1.1", *upgrade) == 101
+            secret = command.secrets["control"]
+            assert await asyncio.to_thread(_stranger, host, f"{url}/wait?timeout=10&secret={secret}") == 200
+    finally:
+        host.call("PUT", "/1.0", {"config": {}})
+
+
+_UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
