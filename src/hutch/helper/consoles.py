@@ -34,6 +34,8 @@ LOG_LIMIT = 512 * 1024
 PENDING_LIMIT = 1024 * 1024
 """Bytes that an attached client may lag behind before it is let go."""
 CHUNK = 64 * 1024
+PATIENCE = 60.0
+"""Seconds for the daemon that started this program to connect."""
 TIOCGPTPEER = 0x5441
 
 Reply = dict[str, Any]
@@ -109,7 +111,10 @@ class Keeper:
 
     def serve(self) -> None:
         while self.consoles or self.connections or not self.begun:
-            for fd, events in self.poll.poll():
+            ready = self.poll.poll(None if self.begun else PATIENCE)
+            if not ready and not self.begun:
+                return
+            for fd, events in ready:
                 handler = self.handlers.get(fd)
                 if handler is not None:
                     handler(events)
@@ -270,6 +275,7 @@ class Keeper:
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+    os.closerange(3, 64)
     # The daemon's event loop kills the programs that it started itself when it is closed: it waits for the first of the two.
     if os.fork():
         os._exit(0)

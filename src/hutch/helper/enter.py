@@ -369,6 +369,7 @@ class Server:
 
 
 def main() -> None:
+    os.closerange(3, 64)
     shield_interpreter()
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     daemon = socket.socket(fileno=0)
