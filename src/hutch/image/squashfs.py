@@ -86,9 +86,12 @@ class Listing:
     async def _contents(self) -> dict[str, bytes]:
         """The small files, which unsquashfs writes one after the other."""
         command = ("/usr/bin/unsquashfs", "-no-wildcards", "-cat", "/archive", *self.small)
-        async with stream(confined(self.path, "-", *command)) as process:
-            assert process.stdout is not None
-            data = await process.stdout.read()
+        try:
+            async with stream(confined(self.path, "-", *command)) as process:
+                assert process.stdout is not None
+                data = await process.stdout.read()
+        except ToolFailed as error:
+            raise Invalid(f"the image is a squashfs that is truncated or corrupt: {_last(error)}") from error
         files, at = {}, 0
         for name, size in self.small.items():
             files[name], at = data[at : at + size], at + size
