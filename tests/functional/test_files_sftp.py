@@ -128,7 +128,9 @@ def test_a_session_ends_with_its_guest(
     mounted(name, 2204).sftp("ls /")
     host.power(name, "stop", force=True)
     host.call("DELETE", f"/1.0/instances/{name}")
-    assert "helper/sftp.py" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert (
+        "helper/sftp.py" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    )
 
 
 def test_it_is_no_page(host: Host, box: str) -> None:
