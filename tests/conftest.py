@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from blockbuster import blockbuster_ctx
 
-from tests.hosts import Host, Segment, images, leftovers, run_folder
+from tests.hosts import Host, Segment, images, leftovers, run_folder, sweep
 
 _numbers = itertools.count(1)
 
@@ -22,6 +22,7 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """Set up first and so taken down last; fails the run with a list of what is still there."""
+    sweep.sweep(run_folder.folder().parent)
     before = leftovers.snapshot()
     yield
     run_folder.remove_tree(run_folder.folder())

@@ -59,8 +59,8 @@ class Namespace:
 
     def members(self) -> list[int]:
         """Every process in the network namespace, apart from the one that keeps it."""
-        here = _network_of(self.pid)
-        return [pid for pid in pids() if pid != self.pid and _network_of(pid) == here]
+        here = network_of(self.pid)
+        return [pid for pid in pids() if pid != self.pid and network_of(pid) == here]
 
     def close(self) -> None:
         """End what still runs in here, and the namespaces with it."""
@@ -85,7 +85,7 @@ def _is_zombie(entry: Path) -> bool:
         return True
 
 
-def _network_of(pid: int) -> str:
+def network_of(pid: int) -> str:
     try:
         return str(Path(f"/proc/{pid}/ns/net").readlink())
     except OSError:

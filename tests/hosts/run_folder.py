@@ -21,9 +21,13 @@ def folder() -> Path:
 
 def identity(directory: Path) -> str:
     """What the control groups of the daemon in `directory` are called."""
-    name = f"hutch-{sha256(str(directory).encode()).hexdigest()[:8]}"
+    name = identity_of(directory)
     _marks.add(name)
     return name
+
+
+def identity_of(directory: Path) -> str:
+    return f"hutch-{sha256(str(directory).encode()).hexdigest()[:8]}"
 
 
 def marks() -> frozenset[str]:
