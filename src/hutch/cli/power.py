@@ -8,6 +8,7 @@ from hutch.cli.session import Session
 from hutch.client.connection import Document, Reply, url
 
 RUNNING, FROZEN = "Running", "Frozen"
+STARTING = "Starting"
 
 
 def names_argument() -> Argument:
@@ -22,6 +23,18 @@ def request(session: Session, name: str, action: str, *, timeout: int = -1, forc
     """Ask for a change of state without waiting for it; `timeout` in seconds, -1 for ever."""
     wanted = {"action": action, "timeout": timeout, "force": force, "stateful": False}
     return session.client.request("PUT", url("instances", name, "state"), wanted)
+
+
+def ended(session: Session, name: str, reply: Reply, doing: str) -> None:
+    """Wait for a change of state; where a start failed, say where its reason may be found."""
+    try:
+        session.finish(reply, f"{doing} {name}")
+    except errors.Cancelled:
+        raise
+    except errors.HutchError as error:
+        if doing != STARTING or "already running" in str(error):
+            raise
+        raise errors.HutchError(f"{error}; `hutch info {name} --show-log` may tell more") from error
 
 
 def chosen(session: Session, names: Sequence[str], every: bool, fits: Callable[[Document], bool]) -> list[str]:
@@ -46,7 +59,7 @@ def each(session: Session, names: Sequence[str], begin: Callable[[str], Reply], 
             failed.append((name, error))
     for name, reply in begun:
         try:
-            session.finish(reply, f"{doing} {name}")
+            ended(session, name, reply, doing)
         except errors.HutchError as error:
             failed.append((name, error))
     if not failed:

@@ -12,7 +12,7 @@ def start(session: Session, names: Sequence[str], *, console: bool = False) -> i
     """Start the instances, or resume those that are paused; with `console` stay at the console of the only one."""
     if console and len(names) != 1:
         raise errors.Invalid("--console goes with one instance")
-    power.each(session, names, lambda name: _begin(session, name), "Starting")
+    power.each(session, names, lambda name: _begin(session, name), power.STARTING)
     return attach(session, names[0]) if console else None
 
 

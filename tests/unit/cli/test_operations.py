@@ -164,3 +164,11 @@ def test_a_disk_that_is_full_is_told(daemon: Fake, hutch: Hutch) -> None:
     assert outcome.code == 1
     assert "No space left on device" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_a_start_that_fails_says_where_to_look(daemon: Fake, hutch: Hutch) -> None:
+    daemon.answers["GET", "/1.0/instances/c1"] = {"status": "Stopped"}
+    daemon.answers["PUT", "/1.0/instances/c1/state"] = Work(status_code=400, err="lxc-start failed")
+    assert hutch("start", "c1").err == "Error: lxc-start failed; `hutch info c1 --show-log` may tell more\n"
+    daemon.answers["PUT", "/1.0/instances/c1/state"] = Work(status_code=400, err="The instance is already running")
+    assert hutch("start", "c1").err == "Error: The instance is already running\n"

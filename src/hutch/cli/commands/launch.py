@@ -20,6 +20,6 @@ from hutch.cli.session import Session
 def run(session: Session, options: Options) -> int | None:
     name = creation.create(session, options)
     session.say(f"Starting {name}")
-    session.finish(power.request(session, name, "start"), f"Starting {name}")
+    power.ended(session, name, power.request(session, name, "start"), power.STARTING)
     creation.warn_of_no_network(session, name)
     return starting.attach(session, name) if options.console else None
