@@ -43,7 +43,7 @@ async def session(parts: Parts, project: str, name: str) -> AsyncIterator[Sessio
             running = parts.runtime.running(project, name)
         with theirs:
             if running is not None:
-                argv = _into_guest(running, found, stack)
+                argv = await _into_guest(running, found, stack)
             else:
                 argv = await _into_volume(parts, project, name, stack)
                 waiting = parts.tasks.spawn(_wanted(parts, lock, found), f"SFTP of {name}")
@@ -52,11 +52,13 @@ async def session(parts: Parts, project: str, name: str) -> AsyncIterator[Sessio
         yield found
 
 
-def _into_guest(running: Running, found: Session, stack: AsyncExitStack) -> list[str]:
+async def _into_guest(running: Running, found: Session, stack: AsyncExitStack) -> list[str]:
     fd = pidfd.open_pid(running.init)
-    if fd is None or pidfd.start_time(running.init) != running.started:
+    if fd is None:
         raise Unavailable("the instance is just stopping: try again")
     stack.callback(os.close, fd)
+    if await asyncio.to_thread(pidfd.start_time, running.init) != running.started:
+        raise Unavailable("the instance is just stopping: try again")
     watch = pidfd.Watch(running.init, found.over.set)
     stack.callback(watch.close)
     return ["guest", str(fd)]
