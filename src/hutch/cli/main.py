@@ -37,6 +37,7 @@ def _run(words: list[str]) -> int:
         words = ["version", "--client"]
     if words[0] == "__complete":
         return _complete(settings, words[1:])
+    _load_http()
     from hutch.cli import command
 
     found, path, rest = command.find(words)
@@ -59,6 +60,16 @@ def _run(words: list[str]) -> int:
     except OSError as error:
         print(f"Error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
         return 1
+
+
+def _load_http() -> None:
+    """http.client without ssl, which alone takes an eighth of a command's time; HTTPS (client/remotes.py) loads it itself."""
+    if "http.client" not in sys.modules and "ssl" not in sys.modules:
+        sys.modules["ssl"] = None  # type: ignore[assignment] # the documented way to make an import fail
+        try:
+            import http.client  # noqa: F401
+        finally:
+            del sys.modules["ssl"]
 
 
 def _session(settings: Settings) -> "Session":

@@ -19,6 +19,18 @@ LOCAL = "local"
 PORT = 8443
 
 
+class TlsConnection(http.client.HTTPConnection):
+    """http.client's own class for HTTPS is not there when that was loaded without ssl (cli/main.py)."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, blocksize=1 << 20)
+        self.context = context
+
+    def connect(self) -> None:
+        super().connect()
+        self.sock = self.context.wrap_socket(self.sock)
+
+
 class Remote:
     """A server over HTTPS. `certificate` is the one it must show, PEM."""
 
@@ -37,8 +49,8 @@ class Remote:
         context.load_cert_chain(*self.identity)
         return context
 
-    def connection(self) -> http.client.HTTPSConnection:
-        return http.client.HTTPSConnection(self.host, self.port, context=self.context(), blocksize=1 << 20)
+    def connection(self) -> TlsConnection:
+        return TlsConnection(self.host, self.port, self.context())
 
 
 class Remotes:
