@@ -86,6 +86,13 @@ def test_a_new_file_without_wishes_is_roots(files: Files) -> None:
     assert files.get("/srv/plain") == b""
 
 
+def test_nobody_is_somebody(files: Files) -> None:
+    files.put("/srv/nobodys", b"x", mode="0600", uid="65534", gid="65534")
+    assert files.get("/srv/nobodys") == b"x"
+    files.put("/srv/nobodys", b"y")
+    assert files.facts("/srv/nobodys") == ("file", "0600", "65534", "65534")
+
+
 def test_headers_of_the_other_dialect_count(files: Files) -> None:
     words = {"X-Incus-mode": "0600", "X-Incus-uid": "7", "X-Incus-gid": "8", "X-Incus-type": "file"}
     status, _, _ = files.host.api.raw("POST", files.base + "/srv/incus", b"x", words)

@@ -37,13 +37,23 @@ def to_host(idmap: Iterable[IdMap], kind: str, inside: int) -> int | None:
 
 def from_host(idmap: Iterable[IdMap], kind: str, outside: int) -> int:
     """The guest's id for a host's; what the map has no place for is the overflow id, as the guest itself sees it."""
+    inside = _inside(idmap, kind, outside)
+    return OVERFLOW if inside is None else inside
+
+
+def has_host(idmap: Iterable[IdMap], kind: str, outside: int) -> bool:
+    """Whether a host's id is anybody in the guest."""
+    return _inside(idmap, kind, outside) is not None
+
+
+def _inside(idmap: Iterable[IdMap], kind: str, outside: int) -> int | None:
     extents = [extent for extent in idmap if extent.kind == kind]
     if not extents:
         return outside
     for extent in extents:
         if extent.outside <= outside < extent.outside + extent.count:
             return extent.inside + outside - extent.outside
-    return OVERFLOW
+    return None
 
 
 def of_process(pid: int) -> list[IdMap]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hutch.kernel.idmap import IdMap, default, from_host, of_process, to_host
+from hutch.kernel.idmap import IdMap, default, from_host, has_host, of_process, to_host
 from hutch.kernel.worker import Worker
 
 
@@ -67,6 +67,8 @@ def test_ids_go_both_ways() -> None:
         assert from_host(idmap, "u", to_host(idmap, "u", inside) or 0) == inside
     assert to_host(idmap, "u", 15) is None
     assert from_host(idmap, "u", 0) == 65534
+    assert not has_host(idmap, "u", 0)
+    assert has_host(default(), "u", 1_065_534)
     assert from_host(idmap, "g", 2003) == 3
     assert from_host([], "u", 77) == 77
 

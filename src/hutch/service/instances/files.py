@@ -1,36 +1,24 @@
-"""Files of instances, whether they run or not: read, written and deleted below the guest's root and nowhere else.
+"""Files of instances, whether they run or not: read, written and deleted below the guest's root and nowhere else."""
 
-A running guest's root is /proc/INIT/root, so that its own mounts are seen; a stopped one's volume is mounted for the
-while, with ids as stored, under the instance's lock. All work on files happens in a Worker that is the guest's root.
-"""
-
-import asyncio
 import contextlib
-import errno
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
 
-from hutch.errors import AlreadyExists, Conflict, Forbidden, HutchError, Invalid, NotFound, Unavailable
+from hutch.errors import AlreadyExists, Conflict, Invalid, NotFound
 from hutch.kernel import idmap as ids
-from hutch.kernel import pidfd, safepath
-from hutch.kernel.idmap import IdMap
-from hutch.kernel.worker import Worker
-from hutch.runtime.base import Running
-from hutch.service.instances import power, render, volume
+from hutch.kernel import safepath
+from hutch.service.instances import render
+from hutch.service.instances.inside import Root, root, translated
 from hutch.service.parts import Parts
 
 BLOCK = 1 << 20
 """Bytes that are read or written at once: a transfer needs no more memory than a few of them."""
 _LONGEST_LINK = 4096
-
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -55,86 +43,6 @@ class Wanted:
     gid: int | None = None
     append: bool = False
     modify: bool = False
-
-
-@dataclass(frozen=True)
-class Root:
-    """A guest's root folder, the map that its files' owners are seen through, and the thread that may go in."""
-
-    fd: int
-    idmap: Sequence[IdMap]
-    worker: Worker
-
-    async def do(
-        self,
-        function: "Callable[Concatenate[Root, str, Given], Result]",
-        path: str,
-        *args: Given.args,
-        **kwargs: Given.kwargs,
-    ) -> Result:
-        with translated(path):
-            return await self.worker.call(function, self, path, *args, **kwargs)
-
-    def host_ids(self, wanted: Wanted) -> tuple[int, int]:
-        """User and group for chown, -1 for those to be left."""
-        return self._host("u", wanted.uid), self._host("g", wanted.gid)
-
-    def is_foreign(self, found: os.stat_result) -> bool:
-        """Whether the guest's root has no power over a file: its owner is nobody in the guest, as on a shared folder."""
-        if not self.idmap:
-            return False
-        owners = (("u", found.st_uid), ("g", found.st_gid))
-        return any(ids.from_host(self.idmap, kind, owner) == ids.OVERFLOW for kind, owner in owners)
-
-    def _host(self, kind: str, inside: int | None) -> int:
-        if inside is None:
-            return -1
-        outside = ids.to_host(self.idmap, kind, inside) if 0 <= inside < 0xFFFF_FFFF else None
-        if outside is None:
-            raise Invalid(f"the instance has no {'user' if kind == 'u' else 'group'} {inside}")
-        return outside
-
-
-@asynccontextmanager
-async def root(parts: Parts, project: str, name: str) -> AsyncIterator[Root]:
-    """The root of an instance for the time of one request; a stopped instance cannot be started meanwhile."""
-    parts.state.instances.get(project, name)
-    async with AsyncExitStack() as stack:
-        running = parts.runtime.running(project, name)
-        if running is None:
-            await stack.enter_async_context(parts.locks.hold(power.lock(project, name)))
-            running = parts.runtime.running(project, name)
-        if running is not None:
-            fd, idmap = await asyncio.to_thread(_enter, running)
-            worker = Worker(f"files of {name}", idmap)
-            stack.callback(worker.finish)
-            stack.callback(worker.later, partial(os.close, fd))
-        else:
-            record = parts.state.instances.get(project, name)
-            fd, idmap = await volume.pool_of(parts, record).mount(volume.of(record), []), []
-            worker = Worker(f"files of {name}")
-            # The mount must be gone before the lock is given back, or a start would meet it.
-            stack.push_async_callback(_unmount, worker, fd)
-        yield Root(fd, idmap, worker)
-
-
-def _enter(running: Running) -> tuple[int, list[IdMap]]:
-    try:
-        idmap = ids.of_process(running.init)
-        fd = os.open(f"/proc/{running.init}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise Unavailable("the instance is just stopping: try again") from error
-    if pidfd.start_time(running.init) != running.started:
-        os.close(fd)
-        raise Unavailable("the instance is just stopping: try again")
-    return fd, idmap
-
-
-async def _unmount(worker: Worker, fd: int) -> None:
-    closing = asyncio.ensure_future(worker.call(os.close, fd))
-    # Not before: the call is only queued when the loop comes to it.
-    closing.add_done_callback(lambda _: worker.finish())
-    await asyncio.shield(closing)
 
 
 @dataclass
@@ -180,7 +88,7 @@ def _open(place: Root, path: str) -> Entry:
         stack.callback(os.close, held)
         found = os.fstat(held)
         entry = Entry(place, path, _facts(place, path, found))
-        _check_readable(place, held, found, path)
+        place.check_readable(held, path)
         if entry.facts.kind == "symlink":
             entry.target = os.fsencode(os.readlink("", dir_fd=held))
         elif entry.facts.kind == "directory":
@@ -266,7 +174,7 @@ class _Upload:
 
 def _own(place: Root, fd: int, wanted: Wanted, mode: int | None) -> None:
     """Owner first: changing it takes away the bits for set-user-id."""
-    uid, gid = place.host_ids(wanted)
+    uid, gid = place.host_ids(wanted.uid, wanted.gid)
     if (uid, gid) != (-1, -1):
         os.fchown(fd, uid, gid)
     if (mode := wanted.mode if wanted.mode is not None else mode) is not None:
@@ -274,7 +182,7 @@ def _own(place: Root, fd: int, wanted: Wanted, mode: int | None) -> None:
 
 
 def _begin(place: Root, path: str, wanted: Wanted) -> _Upload:
-    place.host_ids(wanted)
+    place.host_ids(wanted.uid, wanted.gid)
     held = _held(place, path)
     if held is None:
         if wanted.append:
@@ -300,23 +208,7 @@ def _check_file(place: Root, fd: int, path: str) -> None:
         raise Invalid(f"{path} is a folder")
     if not stat.S_ISREG(mode):
         raise Invalid(f"{path} is a device, pipe or socket: only files can be written")
-    _check_writable(place, fd, path)
-
-
-def _check_readable(place: Root, fd: int, found: os.stat_result, path: str) -> None:
-    """The daemon may read more than the guest's root: what is not the guest's must be for everybody."""
-    is_hosts = place.is_foreign(found) or (not place.idmap and bool(safepath.pseudo(fd)))
-    if is_hosts and not found.st_mode & stat.S_IROTH:
-        raise Forbidden(f"{path} is not the instance's to read")
-
-
-def _check_writable(place: Root, fd: int, path: str) -> None:
-    """The daemon may write more, and can do to the kernel's own files what the guest's root cannot."""
-    found = os.fstat(fd)
-    if safepath.pseudo(fd):
-        raise Forbidden(f"{path} is the kernel's: use exec to change it from inside")
-    if place.is_foreign(found) and not found.st_mode & stat.S_IWOTH:
-        raise Forbidden(f"{path} is not the instance's to change")
+    place.check_writable(fd, path)
 
 
 def _begin_new(place: Root, path: str) -> _Upload:
@@ -325,7 +217,7 @@ def _begin_new(place: Root, path: str) -> _Upload:
     with ExitStack() as stack:
         folder, name = safepath.parent(place.fd, path)
         stack.callback(os.close, folder)
-        _check_writable(place, folder, path)
+        place.check_writable(folder, path)
         try:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except FileNotFoundError:
@@ -356,15 +248,15 @@ def _make_folder(place: Root, path: str, wanted: Wanted) -> None:
             if not stat.S_ISDIR(os.fstat(held).st_mode):
                 raise AlreadyExists(f"{path} exists and is no folder")
             if wanted.modify:
-                _check_writable(place, held, path)
+                place.check_writable(held, path)
                 fd = safepath.reopen(held, os.O_RDONLY | os.O_DIRECTORY)
                 stack.callback(os.close, fd)
                 _own(place, fd, wanted, None)
             return
-        place.host_ids(wanted)
+        place.host_ids(wanted.uid, wanted.gid)
         folder, name = safepath.parent(place.fd, path)
         stack.callback(os.close, folder)
-        _check_writable(place, folder, path)
+        place.check_writable(folder, path)
         os.mkdir(name, 0o700, dir_fd=folder)
         fd = os.open(name, flags, dir_fd=folder)
         stack.callback(os.close, fd)
@@ -375,11 +267,11 @@ def _make_link(place: Root, path: str, wanted: Wanted, target: bytes) -> None:
     with ExitStack() as stack:
         folder, name = safepath.parent(place.fd, path)
         stack.callback(os.close, folder)
-        _check_writable(place, folder, path)
+        place.check_writable(folder, path)
         with contextlib.suppress(OSError):
             if os.fsencode(os.readlink(name, dir_fd=folder)) == target:
                 return
-        uid, gid = place.host_ids(wanted)
+        uid, gid = place.host_ids(wanted.uid, wanted.gid)
         os.symlink(target, os.fsencode(name), dir_fd=folder)
         if (uid, gid) != (-1, -1):
             os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
@@ -406,38 +298,10 @@ async def delete(parts: Parts, project: str, name: str, path: str) -> None:
 def _delete(place: Root, path: str) -> None:
     folder, name = safepath.parent(place.fd, path)
     try:
-        _check_writable(place, folder, path)
+        place.check_writable(folder, path)
         if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             os.rmdir(name, dir_fd=folder)
         else:
             os.unlink(name, dir_fd=folder)
     finally:
         os.close(folder)
-
-
-@contextlib.contextmanager
-def translated(path: str) -> Iterator[None]:
-    """An OSError about the guest's file as the error that a client understands."""
-    try:
-        yield
-    except OSError as error:
-        match error.errno:
-            case errno.ENOENT:
-                raise NotFound("Not Found") from error
-            case errno.EEXIST:
-                raise AlreadyExists(f"{path} exists already") from error
-            case errno.ENOTEMPTY | errno.EBUSY | errno.ETXTBSY | errno.EAGAIN:
-                raise Conflict(f"{path}: {error.strerror}") from error
-            case (
-                errno.EISDIR
-                | errno.ENOTDIR
-                | errno.ELOOP
-                | errno.ENAMETOOLONG
-                | errno.EINVAL
-                | errno.EROFS
-                | errno.ENXIO
-            ):
-                raise Invalid(f"{path}: {error.strerror}") from error
-            case errno.EACCES | errno.EPERM:
-                raise Forbidden(f"{path}: {error.strerror}") from error
-        raise HutchError(f"{path}: {error.strerror}") from error
