@@ -4,6 +4,7 @@ The client runs in the machine's own network, as a person's would; the daemon in
 """
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,6 +115,31 @@ def test_a_recipe_is_built_isolated_and_boots(
     assert host.exec(name, "systemctl", "--failed", "--no-legend").stdout == ""
     uris = host.exec(name, "apt-get", "update", "--print-uris").stdout
     assert all(f"/dists/{suite}/InRelease'" in uris for suite in ("bookworm", "bookworm-updates", "bookworm-security"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_build_that_is_broken_off_leaves_nothing(build: Build, tmp_path: Path, number: signal.Signals) -> None:
+    recipe, cache = tmp_path / "short.yaml", tmp_path / "cache"
+    recipe.write_text("suite: bookworm\n")
+    words = [BIN / "hutch", "image", "build", recipe, "--cache", cache, "--no-import"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as building:
+        assert building.stdout is not None
+        assert any(line.startswith("Installing") for line in building.stdout)
+        wait_until(lambda: running_in(cache), 30, what="programs work in the cache")
+        building.send_signal(number)
+        assert building.wait(30) != 0
+
+    wait_until(lambda: not running_in(cache), 10, what="the programs have ended")
+    if number is signal.SIGKILL:
+        build("busybox", "--no-import")
+    assert list(cache.glob("build-*")) == []
+
+
+def running_in(folder: Path) -> list[str]:
+    """The command lines that name the folder."""
+    found = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in found if f"{folder}/build-" in line]
 
 
 @pytest.mark.parametrize(

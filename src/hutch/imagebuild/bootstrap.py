@@ -7,11 +7,12 @@ are covered. mmdebstrap runs wholly in there, in its mode "root" (its mode "unsh
 """
 
 import os
+import platform
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from hutch.errors import Forbidden, Invalid, ToolFailed
+from hutch.errors import Forbidden, Invalid, ToolFailed, Unsupported
 from hutch.imagebuild import guest, pack, program
 from hutch.imagebuild.packages import Download
 from hutch.imagebuild.recipe import Recipe
@@ -27,6 +28,8 @@ def build_root(recipe: Recipe, download: Download, work: Path, progress: Callabl
     """Make the root filesystem of `recipe` in the folder `work`; the tar that holds it."""
     if os.geteuid() != 0:
         raise Forbidden("building an image from packages needs root")
+    if recipe.architecture != platform.machine():
+        raise Unsupported(f"an image for {recipe.architecture} cannot be built on {platform.machine()}")
     program.need("mmdebstrap", "mmdebstrap")
     program.need("nsenter", "util-linux")
     inside = work / "inside"
@@ -80,7 +83,8 @@ def _recipe_script(commands: tuple[str, ...]) -> str:
 
 
 def _namespaces(recipe: Recipe) -> list[str]:
-    argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    # A killed client takes the build with it.
+    argv = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     return argv if recipe.network else [*argv, "--net"]
 
 

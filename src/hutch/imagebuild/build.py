@@ -71,9 +71,8 @@ def _built(
     started = time.monotonic()
     with (
         _only_one(cache / "packages.lock", progress),
-        tempfile.TemporaryDirectory(prefix="build-", dir=cache) as folder,
+        _work_folder(cache) as work,
     ):
-        work = Path(folder)
         rootfs = (_busybox if recipe.variant == "busybox" else _system)(recipe, cache / "packages", work, progress)
         size = rootfs.stat().st_size / packages.MEGABYTE
         progress(f"Packing {size:.0f} MB as {form}")
@@ -128,6 +127,15 @@ def _remembered(note: Path, recipe: Recipe) -> BuiltImage | None:
 
 
 @contextmanager
+def _work_folder(cache: Path) -> Iterator[Path]:
+    """An empty folder, gone afterwards; what a build that was killed left is removed too, for none other runs now."""
+    for stale in cache.glob("build-*"):
+        shutil.rmtree(stale)
+    with tempfile.TemporaryDirectory(prefix="build-", dir=cache) as folder:
+        yield Path(folder)
+
+
+@contextmanager
 def _only_one(lock: Path, progress: Callable[[str], None]) -> Iterator[None]:
     with lock.open("w") as stream:
         try:
@@ -140,8 +148,3 @@ def _only_one(lock: Path, progress: Callable[[str], None]) -> Iterator[None]:
 
 def _day(note: Path) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(note.stat().st_mtime))
-
-
-def remove_cache(cache: Path = CACHE) -> None:
-    """Forget every image and package that was kept."""
-    shutil.rmtree(cache, ignore_errors=True)

@@ -24,7 +24,6 @@ class Download:
 
     repository: Path
     names: list[str]
-    size: int
 
 
 class Apt:
@@ -112,7 +111,7 @@ def fetch(recipe: Recipe, cache: Path, progress: Callable[[str], None]) -> Downl
     _lay_out(repository, files)
     _forget_old(apt.archives, files)
     names = [file.name.split("_", 1)[0] for file in files]
-    return Download(repository, names, sum(file.stat().st_size for file in files))
+    return Download(repository, names)
 
 
 def fetch_one(recipe: Recipe, package: str, cache: Path, progress: Callable[[str], None]) -> Path:

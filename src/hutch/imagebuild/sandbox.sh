@@ -30,7 +30,10 @@ done
 unshare --user sleep infinity &
 holder=$!
 trap 'kill $holder' EXIT
-until [ "$(readlink /proc/$holder/ns/user)" != "$(readlink /proc/$$/ns/user)" ]; do sleep 0.01; done
+until [ "$(readlink /proc/$holder/ns/user)" != "$(readlink /proc/$$/ns/user)" ]; do
+    kill -0 $holder || { echo "E: this machine does not allow user namespaces" >&2; exit 1; }
+    sleep 0.01
+done
 echo "0 $first $count" > /proc/$holder/uid_map
 echo "0 $first $count" > /proc/$holder/gid_map
 nsenter --user=/proc/$holder/ns/user --setuid 0 --setgid 0 \
