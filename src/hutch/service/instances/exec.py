@@ -8,6 +8,7 @@ away, and the command is killed.
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -30,6 +31,8 @@ PATIENCE = 5.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MORE_PATH = {"snap": "/snap/bin", "etc/NIXOS": "/run/current-system/sw/bin"}
 _ANSWER = 1.0
+_KEPT, _MANY = 5.0, 1000
+_known: dict[int, tuple[int, float, set[str]]] = {}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -63,28 +66,42 @@ class _Command:
             raise Invalid("the command is missing" if not wanted.command else "a command cannot hold a null byte")
         self.parts, self.project, self.name, self.wanted = parts, project, name, wanted
         self.interactive = bool(wanted.interactive)
-        self.init, self.config = running.init, expand.of(parts.state, record)[0]
+        self.running, self.config = running, expand.of(parts.state, record)[0]
         self.secrets: dict[str, str] = {}
 
     async def complete(self) -> None:
         """Fill in what the request leaves open; that asks the guest's filesystem, which may not answer."""
         wanted, user = self.wanted, self.wanted.user or 0
+        folders = await self._folders()
+        self.environment = environment(strings(wanted.environment), self.config, user, folders)
+        home = "/root" if user == 0 and "root" in folders else "/"
+        self.errand = Errand(wanted.command, self.environment, user, wanted.group or 0, wanted.cwd or home)
+
+    async def _folders(self) -> Collection[str]:
+        """Which of the folders that decide on HOME and PATH there are; kept for a while, for many commands come in a row."""
+        known = _known.get(self.running.init)
+        if known is not None and known[0] == self.running.started and time.monotonic() - known[1] < _KEPT:
+            return known[2]
         worker = Worker(f"exec in {self.name}")
         folders: set[str] = set()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(_ANSWER):
-                folders = await worker.call(_present, self.init, ["root", *_MORE_PATH])
+                folders = await worker.call(_present, self.running.init, ["root", *_MORE_PATH])
+            if len(_known) > _MANY:
+                _known.clear()
+            _known[self.running.init] = self.running.started, time.monotonic(), folders
         worker.finish()
-        self.environment = environment(strings(wanted.environment), self.config, user, folders)
-        home = "/root" if user == 0 and "root" in folders else "/"
-        self.errand = Errand(wanted.command, self.environment, user, wanted.group or 0, wanted.cwd or home)
+        return folders
 
     async def unattended(self, operation: Operation) -> None:
         """Run to the end with no websockets; the output is thrown away, or recorded in the instance's logs."""
         names = [f"exec_{operation.id}.{stream}" for stream in ("stdout", "stderr")]
         folder = self.parts.instance_directory(self.project, self.name) / "logs"
         with ExitStack() as stack:
-            stdio = await asyncio.to_thread(_stdio, folder, names if self.wanted.record_output else [])
+            if self.wanted.record_output:
+                stdio = await asyncio.to_thread(_recording, folder, names)
+            else:
+                stdio = [os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)] * 3
             for fd in set(stdio):
                 stack.callback(os.close, fd)
             session = await self._execute(stdio=stdio)
@@ -156,13 +173,11 @@ class _Command:
             return await attached.see_through(outputs, inputs)
 
 
-def _stdio(folder: Path, records: Sequence[str]) -> list[int]:
-    """Nothing to read, and to write new files of these names, or nowhere."""
-    opened = [os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)]
-    if not records:
-        return opened * 3
+def _recording(folder: Path, names: Sequence[str]) -> list[int]:
+    """Nothing to read, and new files of these names to write."""
     folder.mkdir(exist_ok=True, mode=0o700)
-    return opened + [os.open(folder / name, _NEW, 0o600) for name in records]
+    files = [os.open(folder / name, _NEW, 0o600) for name in names]
+    return [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), *files]
 
 
 def environment(asked: Config, config: Config, user: int, folders: Collection[str]) -> Config:
