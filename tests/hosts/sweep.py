@@ -15,16 +15,16 @@ _FOLDER = re.compile(r"hutch-test-(\d+)-\w+")
 
 
 def sweep(place: Path) -> None:
-    """Sweep every run in `place` whose pytest lives no more."""
+    """Sweep every run in `place` whose program lives no more."""
     for folder in place.glob("hutch-test-*"):
         match = _FOLDER.fullmatch(folder.name)
-        if match and not _is_pytest(int(match[1])):
+        if match and not _is_python(int(match[1])):
             _sweep_one(folder)
 
 
-def _is_pytest(pid: int) -> bool:
+def _is_python(pid: int) -> bool:
     with contextlib.suppress(OSError):
-        return b"pytest" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"python" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
 
 
