@@ -276,8 +276,6 @@ def become(request: Packet, stdio: list[int], init: Init, host_proc: int, progra
     if "rows" in request:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
         os.fchown(0, request["user"], -1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
     if init.persona:
         libc.personality(ctypes.c_ulong(init.persona))
@@ -372,6 +370,9 @@ def main() -> None:
     os.closerange(3, 64)
     shield_interpreter()
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    # Commands find every signal as after a boot; here all of them are blocked anyway.
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
     daemon = socket.socket(fileno=0)
     # No collection ever: it would copy the pages that children share.
     gc.disable()
