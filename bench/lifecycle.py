@@ -9,6 +9,8 @@ from hutch.client.connection import url
 
 _BOOTED = "systemctl is-system-running --wait 2>/dev/null | grep -qE 'running|degraded'"
 _PATIENCE = 60.0
+_PAUSE = 0.02
+"""Between two looks while systemd does not listen yet; once it does, the look ends with the boot."""
 
 
 def busybox(daemon: Daemon, pool: str, samples: Samples, subject: str, execs: int) -> None:
@@ -70,5 +72,6 @@ def execute(daemon: Daemon, name: str, command: list[str]) -> int:
 def wait_for_systemd(daemon: Daemon, name: str) -> None:
     end = time.monotonic() + _PATIENCE
     while execute(daemon, name, ["sh", "-c", _BOOTED]) != 0:
+        time.sleep(_PAUSE)
         if time.monotonic() > end:
             raise TimeoutError(f"systemd of {name} is not running after {_PATIENCE:.0f} s")
