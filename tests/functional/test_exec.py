@@ -11,7 +11,7 @@ import pylxd
 import pytest
 
 from tests.functional.streams import begun, connected, executed
-from tests.hosts import ApiError, Host
+from tests.hosts import ApiError, Host, images
 
 GIB = 1 << 30
 
@@ -345,8 +345,6 @@ def test_pylxd_executes(host: Host, box: str) -> None:
 
 
 async def test_a_killed_daemon_hangs_up_on_its_commands(hosts: Callable[..., Host]) -> None:
-    from tests.hosts import images
-
     host = hosts()
     host.prepare()
     host.import_image(images.built("busybox"), "busybox")
@@ -360,6 +358,30 @@ async def test_a_killed_daemon_hangs_up_on_its_commands(hosts: Callable[..., Hos
     assert await gone(host, "c1", "sleep 4714")
     # The end of its input lets it go on.
     assert processes(host, "c1", "sleep 4713")
+
+
+async def test_a_daemon_that_stops_lets_go_of_its_clients_at_once(hosts: Callable[..., Host]) -> None:
+    host = hosts()
+    host.prepare()
+    host.import_image(images.built("busybox"), "busybox")
+    host.create("c1", "busybox")
+    wanted = {"command": ["sh", "-c", "sleep 1; echo went on > /finished"], "wait-for-websocket": False}
+    async with connected(host) as session, executed(host, "c1", "cat") as attached:
+        events = await session.ws_connect("http://hutch/1.0/events")
+        host.api.begin("POST", "/1.0/instances/c1/exec", wanted)
+        listening = asyncio.ensure_future(_last(events))
+        began = time.monotonic()
+        await asyncio.to_thread(host.stop)
+        assert time.monotonic() - began < 2
+        await asyncio.gather(listening, _last(attached.sockets["1"]))
+    host.start()
+    await asyncio.sleep(1)
+    assert host.exec("c1", "cat", "/finished").stdout == "went on\n"
+
+
+async def _last(socket: aiohttp.ClientWebSocketResponse) -> None:
+    async for _ in socket:
+        pass
 
 
 async def test_a_bad_control_message_is_ignored(host: Host, box: str) -> None:

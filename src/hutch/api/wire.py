@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 Document = TypeVar("Document")
 
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
-_KEEPALIVE = 10.0
+_KEEPALIVE, _FAREWELL = 10.0, 1.0
 _UNACKNOWLEDGED = 30_000
 
 CALLER: web.AppKey[Callable[[web.Request], Caller]] = web.AppKey("caller", Callable)  # type: ignore[arg-type]
@@ -323,7 +323,7 @@ class WebSocket:
 
 async def upgrade(request: Request, heartbeat: float | None = 10) -> web.WebSocketResponse:
     """The request as a websocket; Invalid when it is none."""
-    socket = web.WebSocketResponse(heartbeat=heartbeat, max_msg_size=16 << 20, compress=False)
+    socket = web.WebSocketResponse(timeout=_FAREWELL, heartbeat=heartbeat, max_msg_size=16 << 20, compress=False)
     if not socket.can_prepare(request.http).ok:
         raise Invalid("this URL is a websocket: an Upgrade request is expected")
     await socket.prepare(request.http)

@@ -24,7 +24,7 @@ async def get(request: Request) -> web.StreamResponse:
     subscription = request.parts.events.subscribe(types, None if request.all_projects else request.project)
     try:
         socket = await upgrade(request)
-        await _relay(subscription, socket)
+        await _relay(subscription, socket, request.parts.lifetime.ending)
         return socket
     finally:
         request.parts.events.unsubscribe(subscription)
@@ -38,16 +38,17 @@ def _types(request: Request) -> list[str]:
     return asked or list(TYPES)
 
 
-async def _relay(subscription: Subscription, socket: web.WebSocketResponse) -> None:
-    """Send until the client closes, or is too slow and was cut off by the hub."""
+async def _relay(subscription: Subscription, socket: web.WebSocketResponse, ending: asyncio.Event) -> None:
+    """Send until the client closes, or is too slow and was cut off by the hub, or the daemon ends."""
     listening = asyncio.ensure_future(_listen(socket))
     sending = asyncio.ensure_future(_send(subscription, socket))
+    tasks = [listening, sending, asyncio.ensure_future(ending.wait())]
     try:
-        await asyncio.wait([listening, sending], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (listening, sending):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(listening, sending, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await socket.close()

@@ -62,6 +62,7 @@ async def _relay(parts: Parts, project: str, name: str, wanted: ConsolePost, dat
             asyncio.ensure_future(_from_guest(console, data)),
             asyncio.ensure_future(_to_guest(console, data)),
             asyncio.ensure_future(_obey(parts, project, name, control)),
+            asyncio.ensure_future(parts.lifetime.ending.wait()),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)

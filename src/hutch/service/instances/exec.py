@@ -148,7 +148,7 @@ class _Command:
         session = await self._execute(size=(self.wanted.width or 0, self.wanted.height or 0))
         with closing(session):
             assert session.master is not None
-            attached = Attached(session)
+            attached = Attached(session, self.parts.lifetime.ending)
             outputs = [attached.pump(session.master, sockets["0"])]
             inputs = [attached.feed_terminal(session.master, sockets["0"]), attached.obey(control)]
             return await attached.see_through(outputs, inputs)
@@ -166,7 +166,7 @@ class _Command:
                     theirs.callback(os.close, fd)
                 session = await self._execute(stdio=given)
             stack.enter_context(closing(session))
-            attached = Attached(session)
+            attached = Attached(session, self.parts.lifetime.ending)
             outputs = [attached.pump(ends[number][0], sockets[str(number)]) for number in (1, 2)]
             watches = [attached.watch(sockets[str(number)]) for number in (1, 2)]
             inputs = [attached.feed_pipe(sockets["0"], ends[0][1], stdin), *watches, attached.obey(control)]

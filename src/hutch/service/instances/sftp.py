@@ -20,7 +20,10 @@ _PROGRAM = Path(hutch.helper.__file__).parent / "sftp.py"
 
 
 class Session:
-    """`socket` carries SFTP and does not block; `over` is set when the guest ends, or somebody needs a stopped one's volume."""
+    """`socket` carries SFTP and does not block.
+
+    `over` is set when the guest or the daemon ends, or when somebody needs the volume of a stopped instance.
+    """
 
     def __init__(self, ours: socket.socket) -> None:
         self.socket = ours
@@ -49,7 +52,14 @@ async def session(parts: Parts, project: str, name: str) -> AsyncIterator[Sessio
                 waiting = parts.tasks.spawn(_wanted(parts, lock, found), f"SFTP of {name}")
                 stack.callback(waiting.cancel)
             await stack.enter_async_context(_helper(argv, theirs))
+            ending = parts.tasks.spawn(_ended(parts, found), f"end of SFTP of {name}")
+            stack.callback(ending.cancel)
         yield found
+
+
+async def _ended(parts: Parts, found: Session) -> None:
+    await parts.lifetime.ending.wait()
+    found.over.set()
 
 
 async def _into_guest(running: Running, found: Session, stack: AsyncExitStack) -> list[str]:

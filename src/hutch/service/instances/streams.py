@@ -9,6 +9,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from hutch.errors import Unavailable
 from hutch.kernel import pipes
 from hutch.runtime.enter import Session
 from hutch.work.operations import Socket
@@ -21,10 +22,13 @@ _SILENCE, _GRACE = 0.1, 1.0
 
 
 class Attached:
-    """A command that runs, and the coroutines between its descriptors and the client's sockets."""
+    """A command that runs, and the coroutines between its descriptors and the client's sockets.
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    `ending` is set when the daemon is to end: the command then meets the end of its streams, as when the daemon is killed.
+    """
+
+    def __init__(self, session: Session, ending: asyncio.Event) -> None:
+        self.session, self.ending = session, ending
         self.sent: set[Socket] = set()
         self.gone = asyncio.Event()
         self.over = asyncio.Event()
@@ -35,18 +39,20 @@ class Attached:
         """The exit code, once every output has been sent to its end. A client that goes away, or the operation's end, kills."""
         inbound = [asyncio.ensure_future(each) for each in inputs]
         ended = asyncio.gather(self._code(), *outputs)
-        gone = asyncio.ensure_future(self.gone.wait())
+        gone, ending = asyncio.ensure_future(self.gone.wait()), asyncio.ensure_future(self.ending.wait())
         try:
-            await asyncio.wait([ended, gone], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([ended, gone, ending], return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 return int(ended.result()[0])
+            if self.ending.is_set():
+                raise Unavailable("the daemon ends, and the command goes on without its streams")
             await self._hang_up()
             return await self.session.wait()
-        except BaseException:
+        except asyncio.CancelledError:
             self.session.send(signal.SIGKILL, group=True)
             raise
         finally:
-            rest = [ended, gone, *inbound]
+            rest = [ended, gone, ending, *inbound]
             for each in rest:
                 each.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
