@@ -62,18 +62,31 @@ def until(condition: Callable[[], bool], what: str, deadline: float = 60.0, inte
         time.sleep(interval)
 
 
+def has_cgroup(name: str) -> bool:
+    return any(hierarchy.joinpath(name).is_dir() for hierarchy in (CGROUPS, *CGROUPS.iterdir()))
+
+
 def remove_cgroups(prefixes: Sequence[str]) -> None:
     """The control groups whose names begin so, in every hierarchy, when their processes have ended."""
 
     def gone() -> bool:
         tops = [top for hierarchy in CGROUPS.iterdir() if hierarchy.is_dir() for top in _tops(hierarchy, prefixes)]
         for top in [*tops, *_tops(CGROUPS, prefixes)]:
+            _thaw(top)
             for group in sorted((group for group in [top, *top.rglob("*")] if group.is_dir()), reverse=True):
                 with contextlib.suppress(OSError):
                     group.rmdir()
         return not any(top.exists() for top in tops)
 
     until(gone, f"the end of the control groups {', '.join(prefixes)}", 10)
+
+
+def _thaw(group: Path) -> None:
+    """Let killed processes die that a daemon had frozen, for a snapshot or a stop."""
+    for file, word in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
+        if (group / file).exists():
+            with contextlib.suppress(OSError):
+                (group / file).write_text(word)
 
 
 def _tops(hierarchy: Path, prefixes: Sequence[str]) -> list[Path]:

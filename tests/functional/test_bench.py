@@ -23,3 +23,20 @@ def test_a_quick_run_measures_every_row() -> None:
     assert len(measured) == 7, done.stdout
     assert "| start busybox | " in done.stdout
     assert set(Path("/var/tmp").glob("hutch-bench-*")) == before
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_leaves_nothing() -> None:
+    """The session's check of what is left behind sees processes, mounts, links and control groups."""
+    needs_root()
+    before = set(Path("/var/tmp").glob("hutch-bench-*"))
+    words = [sys.executable, "-m", "bench", "--quick"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if line.startswith("busybox"):
+                run.terminate()
+                break
+        run.stderr.read()
+        assert run.wait(60) == 130
+    assert set(Path("/var/tmp").glob("hutch-bench-*")) == before
