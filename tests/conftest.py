@@ -22,6 +22,9 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """Set up first and so taken down last; fails the run with a list of what is still there."""
+    # a run in the background of a script ignores them, and so would every program that a test interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     sweep.sweep(run_folder.folder().parent)
     before = leftovers.snapshot()
     yield

@@ -1,5 +1,6 @@
 """`hutch file`: what goes in comes out, with its owner, mode and kind."""
 
+import contextlib
 import os
 import subprocess
 import time
@@ -152,6 +153,15 @@ def test_mistakes_are_one_line(host: Host, name: str, words: list[str], part: st
     assert part in done.stderr
 
 
+def _peak(pid: int) -> int:
+    """KiB, of the program alone: what wait4 tells includes the memory of the test that started it."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
+
+
 def test_a_gigabyte_needs_little_memory(host: Host, name: str, tmp_path: Path) -> None:
     """Both ways; the peak of the client stays under 64 MiB. The file is sparse here, its bytes all travel."""
     big = tmp_path / "big"
@@ -161,10 +171,12 @@ def test_a_gigabyte_needs_little_memory(host: Host, name: str, tmp_path: Path) -
     for words in (["push", str(big), f"{name}/root/big"], ["pull", f"{name}/root/big", str(tmp_path / "back")]):
         started = time.monotonic()
         process = subprocess.Popen([HUTCH, "file", *words], env=env, stdin=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, _peak(process.pid))
+            time.sleep(0.02)
         assert process.returncode == 0
-        assert usage.ru_maxrss < 64 << 10, f"{usage.ru_maxrss >> 10} MiB"
-        print(f"{words[0]}: {1024 / (time.monotonic() - started):.0f} MiB/s, peak {usage.ru_maxrss >> 10} MiB")
+        assert 0 < peak < 64 << 10, f"{peak >> 10} MiB"
+        print(f"{words[0]}: {1024 / (time.monotonic() - started):.0f} MiB/s, peak {peak >> 10} MiB")
     assert (tmp_path / "back").stat().st_size == 1 << 30
     host.hutch("file", "delete", f"{name}/root/big")
