@@ -19,9 +19,11 @@ def all_argument() -> Argument:
     return arg("--all", action="store_true", help="all instances of the project")
 
 
-def request(session: Session, name: str, action: str, *, timeout: int = -1, force: bool = False) -> Reply:
+def request(
+    session: Session, name: str, action: str, *, timeout: int = -1, force: bool = False, stateful: bool = False
+) -> Reply:
     """Ask for a change of state without waiting for it; `timeout` in seconds, -1 for ever."""
-    wanted = {"action": action, "timeout": timeout, "force": force, "stateful": False}
+    wanted = {"action": action, "timeout": timeout, "force": force, "stateful": stateful}
     return session.client.request("PUT", url("instances", name, "state"), wanted)
 
 

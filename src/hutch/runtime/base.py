@@ -43,7 +43,10 @@ class Runtime(ABC):
 
     @abstractmethod
     async def start(self, plan: LaunchPlan) -> Running:
-        """Boot the guest and return when its init runs. Raises ToolFailed with the log's reason; leaves nothing behind then."""
+        """Boot the guest, or bring it back from `plan.images`, and return when its init runs.
+
+        Raises ToolFailed with the log's reason; leaves nothing behind then.
+        """
 
     @abstractmethod
     async def adopt(self, project: str, name: str, directory: Path) -> Running | str | None:
@@ -70,6 +73,25 @@ class Runtime(ABC):
     @abstractmethod
     async def wait(self, project: str, name: str, timeout: float | None) -> bool:
         """Wait until the guest and its monitor are gone; false when `timeout` seconds were not enough."""
+
+    @abstractmethod
+    def obstacles(self, project: str, name: str) -> list[str]:
+        """What keeps the running guest's state from being saved, as sentences; call it in a thread."""
+
+    @abstractmethod
+    async def save(self, project: str, name: str, images: Path) -> None:
+        """Write memory and processes to the empty folder `images` and end the guest; returns when it is gone.
+
+        Raises ToolFailed with the reason; the guest goes on then.
+        """
+
+    @abstractmethod
+    def saved(self, images: Path) -> bool:
+        """Whether the folder holds a complete state. Blocks."""
+
+    @abstractmethod
+    def void(self, images: Path) -> None:
+        """Make the state in the folder count as incomplete. Blocks."""
 
     @abstractmethod
     async def freeze(self, project: str, name: str) -> None: ...

@@ -48,7 +48,7 @@ class LaunchPlan:
 
     `rootfs` is the mounted root (ids already shifted), `directory` the instance's own folder for config and logs,
     `console` the path of the console's pty slave, `limits` cgroup settings by controller file (`memory.max`, v2 words),
-    `raw` lines for the runtime's config file.
+    `raw` lines for the runtime's config file, `images` the folder of a saved state that is brought back instead of a boot.
     """
 
     project: str
@@ -70,3 +70,4 @@ class LaunchPlan:
     rlimits: dict[str, str] = field(default_factory=dict)
     sysctls: dict[str, str] = field(default_factory=dict)
     raw: str = ""
+    images: Path | None = None

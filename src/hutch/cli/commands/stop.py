@@ -9,6 +9,9 @@ from hutch.cli.session import Session
     power.names_argument(),
     power.all_argument(),
     arg("-f", "--force", action="store_true", help="end it at once"),
+    arg(
+        "--stateful", action="store_true", help="keep memory and processes for the next start (migration.stateful=true)"
+    ),
     arg("--timeout", type=int, default=-1, metavar="SECONDS", help="how long the guest may take (default: any time)"),
     example="""
     hutch stop c1 --timeout 30
@@ -21,6 +24,8 @@ def run(session: Session, options: Options) -> None:
     power.each(
         session,
         names,
-        lambda name: power.request(session, name, "stop", timeout=options.timeout, force=options.force),
+        lambda name: power.request(
+            session, name, "stop", timeout=options.timeout, force=options.force, stateful=options.stateful
+        ),
         "Stopping",
     )

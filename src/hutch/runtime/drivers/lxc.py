@@ -16,7 +16,7 @@ from hutch.errors import Conflict, HutchError, NotFound, ToolFailed
 from hutch.kernel import cgroup, run
 from hutch.runtime.base import Ended, Running, Runtime, Usage
 from hutch.runtime.enter import Door, Errand, Session
-from hutch.runtime.lxc import config, find, locks, record, signals
+from hutch.runtime.lxc import config, criu, find, locks, record, signals
 from hutch.runtime.lxc import log as lxc_log
 from hutch.runtime.lxc.guest import Guest, clear
 from hutch.runtime.plan import LaunchPlan
@@ -67,7 +67,7 @@ class Driver(Runtime):
         groups = self._groups(plan.project, plan.name)
         await asyncio.to_thread(self._prepare, plan, *groups)
         try:
-            await self._lxc_start(plan)
+            await (self._lxc_start(plan) if plan.images is None else self._lxc_restore(plan, plan.images))
             seen = await asyncio.to_thread(find.started, plan.directory, groups[0])
         except (HutchError, OSError):
             await asyncio.to_thread(find.end_monitor, plan.directory)
@@ -102,6 +102,37 @@ class Driver(Runtime):
         except ToolFailed as error:
             reason = await asyncio.to_thread(lxc_log.reason, plan.directory / config.LOG)
             raise ToolFailed(argv, error.code, reason or error.stderr) from error
+
+    async def _lxc_restore(self, plan: LaunchPlan, images: Path) -> None:
+        environment = await asyncio.to_thread(criu.restoring, plan, images, self._groups(plan.project, plan.name)[0])
+        which = ["-P", str(plan.directory.parent), "-n", plan.directory.name]
+        argv = ["lxc-checkpoint", *which, "-d", "-r", "-D", str(images)]
+        try:
+            await criu.run_detached(argv, environment)
+        except ToolFailed as error:
+            reason = await asyncio.to_thread(criu.reason, images / "restore.log")
+            reason = reason or await asyncio.to_thread(lxc_log.reason, plan.directory / config.LOG)
+            raise ToolFailed(["criu restore"], error.code, reason or error.stderr) from error
+
+    def obstacles(self, project: str, name: str) -> list[str]:
+        guest = self._guest(project, name)
+        return criu.obstacles(guest.group, guest.running.init)
+
+    async def save(self, project: str, name: str, images: Path) -> None:
+        guest = self._guest(project, name)
+
+        async def see_through() -> None:
+            await criu.dump(guest.running.init, guest.group, images)
+            await guest.kill()
+
+        # Shielded: a CRIU that is ended half-way leaves the guest without its network.
+        await asyncio.shield(asyncio.ensure_future(see_through()))
+
+    def saved(self, images: Path) -> bool:
+        return (images / criu.GROUPS).exists()
+
+    def void(self, images: Path) -> None:
+        (images / criu.GROUPS).unlink(missing_ok=True)
 
     def _keep(self, project: str, name: str, directory: Path, seen: find.Seen) -> Guest:
         groups = self._groups(project, name)

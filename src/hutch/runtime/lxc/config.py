@@ -189,8 +189,13 @@ def _links(plan: LaunchPlan) -> Iterator[str]:
     if not plan.links:
         yield "lxc.net.0.type = empty"
     for number, link in enumerate(plan.links):
-        yield f"lxc.net.{number}.type = phys"
-        yield f"lxc.net.{number}.link = {link.host_name}"
+        if plan.images is None:
+            yield f"lxc.net.{number}.type = phys"
+            yield f"lxc.net.{number}.link = {link.host_name}"
+        else:
+            # liblxc restores no other type than this; the front replaces what it makes of it.
+            yield f"lxc.net.{number}.type = veth"
+            yield f"lxc.net.{number}.veth.pair = {link.host_name}"
         yield f"lxc.net.{number}.name = {link.name}"
         yield f"lxc.net.{number}.flags = up"
         if link.hwaddr:

@@ -61,7 +61,7 @@ def again(directory: Path) -> record.Record | None:
 
 
 def _interrupted(directory: Path) -> record.Record | None:
-    """A guest whose start was under way when the daemon died: lxc-start goes on alone and is waited for."""
+    """A guest whose start was under way when the daemon died: lxc-start or lxc-checkpoint goes on alone and is waited for."""
     end = time.monotonic() + _START_GRACE
     while time.monotonic() < end:
         monitor = _monitor_pid(directory)
@@ -78,14 +78,14 @@ def _interrupted(directory: Path) -> record.Record | None:
 
 
 def _executed(init: int) -> bool:
-    """Whether the guest's init is past liblxc's own code."""
+    """Whether the guest's init is past liblxc's own code, and CRIU's."""
     with contextlib.suppress(OSError):
-        return "lxc" not in Path(f"/proc/{init}/exe").readlink().name
+        return not Path(f"/proc/{init}/exe").readlink().name.startswith(("lxc", "criu"))
     return False
 
 
 def _starting(directory: Path) -> bool:
-    """Whether an lxc-start of this guest is at work that has not become a monitor yet."""
+    """Whether an lxc-start or lxc-checkpoint of this guest is at work that has not become a monitor yet."""
     wanted = [os.fsencode(word) for word in ("-P", str(directory.parent), "-n", directory.name, "-d")]
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():

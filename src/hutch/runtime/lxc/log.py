@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-_LINE = re.compile(r"^lxc-start \S+ \d+\.\d+ (?:ERROR|WARN) +(\S+) - [^:]+:[^:]+:\d+ - (.*)$")
+_LINE = re.compile(r"^lxc-(?:start|checkpoint) \S+ \d+\.\d+ (?:ERROR|WARN) +(\S+) - [^:]+:[^:]+:\d+ - (.*)$")
 _KEPT = 256 * 1024
 # What liblxc says after, and because of, the real error.
 _FOLLOWS = re.compile(

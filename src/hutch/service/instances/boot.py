@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from hutch.errors import HutchError
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import expand, power, rename, volume
+from hutch.service.instances import expand, power, rename, stateful, volume
 from hutch.service.parts import Parts
 from hutch.storage.base import Volume
 
@@ -59,6 +59,8 @@ async def _adopt(parts: Parts, record: InstanceRecord) -> None:
     elif found is None or found == "reboot":
         log.info("instance %s went down %s", record.name, "to reboot" if found else "with the host")
         await power.cleared(parts, record.project, record.name, power="RUNNING")
+    if (current := parts.state.instances.find(record.project, record.name)) is not None:
+        await stateful.reconcile(parts, current)
 
 
 def wants_start(parts: Parts, record: InstanceRecord, *, host_booted: bool) -> bool:
@@ -81,7 +83,7 @@ async def autostart(parts: Parts, *, host_booted: bool) -> None:
     ]
     for record in sorted(wanted, key=lambda each: (-_number(parts, each, "boot.autostart.priority"), each.name)):
         try:
-            await power.start(parts, record.project, record.name)
+            await power.start(parts, record.project, record.name, stateful=record.stateful)
         except HutchError as error:
             log.error("instance %s was not started: %s", record.name, error)
             await _stopped(parts, record)

@@ -18,6 +18,7 @@ from hutch.schema.base import Config, now
 from hutch.schema.instance import InstanceRecord, StatePut
 from hutch.schema.keys import instance as keys
 from hutch.service.instances import delete, expand, limits, render, volume
+from hutch.service.instances import stateful as state
 from hutch.service.parts import Parts
 from hutch.storage.base import StorageDriver
 from hutch.work.operations import Operation
@@ -49,11 +50,13 @@ def change(parts: Parts, project: str, name: str, wanted: StatePut) -> Operation
 
 async def act(parts: Parts, project: str, name: str, wanted: StatePut) -> None:
     timeout = float(wanted.timeout) if wanted.timeout > 0 else None
-    if wanted.stateful:
-        raise Invalid("Stateful start and stop are not available on this server")
+    if wanted.stateful and wanted.action not in ("start", "stop"):
+        raise Invalid(f"An instance cannot {wanted.action} with its state")
     match wanted.action:
         case "start":
-            await start(parts, project, name)
+            await start(parts, project, name, stateful=wanted.stateful)
+        case "stop" if wanted.stateful:
+            await save(parts, project, name)
         case "stop":
             await stop(parts, project, name, force=wanted.force, timeout=timeout)
         case "restart":
@@ -66,7 +69,8 @@ def lock(project: str, name: str) -> str:
     return f"instance/{project}/{name}"
 
 
-async def start(parts: Parts, project: str, name: str) -> None:
+async def start(parts: Parts, project: str, name: str, *, stateful: bool = False) -> None:
+    """Boot, or with `stateful` go on where a stateful stop left off; without it a state that there is is dropped."""
     async with parts.locks.hold(lock(project, name)):
         record = parts.state.instances.get(project, name)
         running = parts.runtime.running(project, name)
@@ -79,12 +83,16 @@ async def start(parts: Parts, project: str, name: str) -> None:
         if (project, name) in parts.live:
             await cleared(parts, project, name)
             record = parts.state.instances.get(project, name)
+        if stateful and not record.stateful:
+            raise Invalid("Instance has no existing state to restore")
+        if record.stateful and not stateful:
+            record = await state.remember(parts, record, stateful=False)
         await boot(parts, record)
         parts.events.lifecycle("instance-started", render.url(project, name), project)
 
 
 async def boot(parts: Parts, record: InstanceRecord) -> None:
-    """Bring up an instance whose lock is held; on failure the host is as before."""
+    """Bring up an instance whose lock is held, from its state if it has one; on failure the host is as before."""
     project, name = record.project, record.name
     record = await _prepare(parts, record)
     config, devices = expand.of(parts.state, record)
@@ -112,11 +120,14 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
             rlimits=_prefixed(config, "limits.kernel."),
             sysctls=_prefixed(config, "linux.sysctl."),
             raw=config.get("raw.lxc", ""),
+            images=state.images(parts, record) if record.stateful else None,
         )
         plugged = await _plan_devices(parts, record, config, devices, plan, undo)
-        await parts.runtime.start(plan)
+        await (state.restore(parts, plan) if record.stateful else parts.runtime.start(plan))
         parts.live[project, name] = plugged
         undo.pop_all()
+    if record.stateful:
+        await state.remember(parts, record, stateful=False)
     await _remember_power(parts, project, name, "RUNNING")
 
 
@@ -146,7 +157,9 @@ async def _mount_root(
     rootfs = parts.instance_directory(record.project, record.name) / "rootfs"
     fd = await pool.mount(volume.of(record), idmap)
     try:
-        await _apply_templates(parts, record, fd, idmap, config)
+        if not record.stateful:
+            await _apply_templates(parts, record, fd, idmap, config)
+            await state.prepare(fd, idmap, config)
         await asyncio.to_thread(mount.detach, rootfs)
         await asyncio.to_thread(mount.attach, fd, rootfs)
     finally:
@@ -199,6 +212,20 @@ async def stop(parts: Parts, project: str, name: str, *, force: bool = False, ti
         parts.events.lifecycle("instance-stopped" if force else "instance-shutdown", render.url(project, name), project)
         if record.ephemeral:
             await delete.now_held(parts, parts.state.instances.get(project, name))
+
+
+async def save(parts: Parts, project: str, name: str) -> None:
+    """Stop the guest with its memory and processes kept; on failure it goes on."""
+    async with parts.locks.hold(lock(project, name)):
+        record = parts.state.instances.get(project, name)
+        running = parts.runtime.running(project, name)
+        if running is None:
+            raise Conflict("The instance is already stopped")
+        await state.check(parts, record, running)
+        await state.save(parts, record)
+        await cleared(parts, project, name)
+        await state.remember(parts, record, stateful=True)
+        parts.events.lifecycle("instance-stopped", render.url(project, name), project)
 
 
 async def _end(parts: Parts, record: InstanceRecord, *, force: bool, timeout: float | None) -> None:
@@ -277,6 +304,7 @@ async def ended(parts: Parts, project: str, name: str, target: str) -> None:
         if record is None or (project, name) not in parts.live or parts.runtime.running(project, name) is not None:
             return
         await cleared(parts, project, name)
+        await state.reconcile(parts, parts.state.instances.get(project, name))
         if target == "reboot":
             parts.events.lifecycle("instance-restarted", render.url(project, name), project)
             await boot(parts, parts.state.instances.get(project, name))

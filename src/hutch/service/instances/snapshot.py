@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from hutch.errors import AlreadyExists, Conflict, Invalid
 from hutch.schema.base import ZERO_TIME, now
 from hutch.schema.instance import InstanceRecord, SnapshotPost, SnapshotRecord
-from hutch.service.instances import expand, power, render, rules, volume
+from hutch.service.instances import expand, power, render, rules, stateful, volume
 from hutch.service.parts import Parts
 from hutch.work.operations import Operation
 
@@ -105,6 +105,8 @@ async def restore(parts: Parts, project: str, name: str, snapshot: str) -> None:
             await parts.runtime.kill(project, name)
             await power.cleared(parts, project, name)
             record = parts.state.instances.get(project, name)
+        if record.stateful:  # Memory of another disk.
+            record = await stateful.remember(parts, record, stateful=False)
         await pool.restore(volume.of(record), snapshot)
         volatile = {key: value for key, value in record.config.items() if key.startswith("volatile.")}
         config = {key: value for key, value in kept.config.items() if not key.startswith("volatile.")}

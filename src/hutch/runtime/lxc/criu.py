@@ -1,0 +1,214 @@
+"""Guests into files and back, by CRIU: dumped by it directly, restored by `lxc-checkpoint`, so that liblxc adopts them.
+
+CRIU runs in a mount namespace of its own that the host's mounts come into and none leaves. What was learnt of it is in
+docs/decisions/013-stateful-stop.md.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hutch.helper
+from hutch.errors import HutchError, ToolFailed, Unsupported
+from hutch.kernel import run
+from hutch.kernel.cgroup import Group
+from hutch.runtime.lxc.config import MONITOR_PID
+from hutch.runtime.plan import LaunchPlan
+
+BUNDLE = Path("/usr/local/lib/hutch/criu/bin/criu")
+GROUPS, TERMINAL, LOG = "groups.json", "terminal", "criu.log"
+DEADLINE = 120.0
+
+_FRONT = Path(hutch.helper.__file__).parent / "criu_front.py"
+_BOTH = (
+    *("-v2", "--tcp-established", "--file-locks", "--link-remap", "--ext-mount-map", "auto"),
+    *("--enable-external-sharing", "--enable-external-masters", "--manage-cgroups=soft", "--network-lock", "nftables"),
+)
+# Overlay's file handles cannot be opened again: what is watched is found by looking through these folders.
+_WATCHED = ("/usr/share/dbus-1", "/usr/local/share", "/usr/share/zoneinfo")
+_ALONE = ("uts", "ipc", "user", "pid", "time")
+_ERROR = re.compile(r"^(?:\([\d.]+\)\s+)?(?:\s*\d+: )?Error \([^)]*\): (.*)$", re.MULTILINE)
+_CULPRIT = re.compile(r"\(pid: (\d+)\) failed with")
+_FOLLOWS = re.compile(r"RLIMIT_NOFILE|tables(?:-legacy)?-save|FAILED|failed\.$|exited, status|Can't wait|notify")
+
+
+def program() -> str:
+    """The CRIU to use: the one that set-up put beside the distribution's libraries, else the distribution's."""
+    found = str(BUNDLE) if BUNDLE.exists() else shutil.which("criu", path=run.ENVIRONMENT["PATH"])
+    if not found:
+        raise Unsupported("CRIU is not installed on this host: a guest's memory cannot be saved")
+    return found
+
+
+def obstacles(group: Group, init: int) -> list[str]:
+    """What keeps CRIU from dumping the guest, as sentences; reads /proc."""
+    pids = group.processes()
+    own: dict[str, str] = {}
+    found = []
+    for pid in sorted(pids - {init}):
+        with contextlib.suppress(OSError):
+            who, parent = _who(pid)
+            if parent not in pids:
+                found.append(f"{who} was started from outside (an exec session): end it")
+                continue
+            for kind in _ALONE:
+                if _namespace(pid, kind) != _namespace(init, kind):
+                    found.append(f"{who} has a {kind} namespace of its own")
+            if (mounts := _namespace(pid, "mnt")) != _namespace(init, "mnt"):
+                own.setdefault(mounts, who)
+            if any("io_uring" in name for name in _open_files(pid)):
+                found.append(f"{who} uses io_uring")
+    if len(own) > 1:
+        found.append(f"{' and '.join(own.values())} have each mounts of their own")
+    return found
+
+
+def _who(pid: int) -> tuple[str, int]:
+    front, _, back = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    return f"{front.partition('(')[2]} (process {pid} of the host)", int(back.split()[1])
+
+
+def _namespace(pid: int, kind: str) -> str:
+    return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            yield str(path.readlink())
+
+
+async def dump(init: int, group: Group, images: Path) -> None:
+    """Write the processes of the pid namespace of `init` to the folder `images` and end them; if that fails they go on.
+
+    Raises ToolFailed with CRIU's reason.
+    """
+    plan = {"group": str(_unified(group)), "groups": str(images / GROUPS)}
+    about = _write(images / "dump.json", plan)
+    log, terminal = images.parent / LOG, _terminal(init)
+    (images / TERMINAL).write_text(terminal)
+    argv = [program(), "dump", "--tree", str(init), "--images-dir", str(images), "--log-file", str(log), *_BOTH]
+    argv += ["--ghost-limit", "64M", "--timeout", "50", "--force-irmap", *_hook(images, "post-dump")]
+    argv += [word for path in _WATCHED for word in ("--irmap-scan-path", path)]
+    if terminal:
+        argv += ["--external", terminal, "--ext-mount-map", "/dev/console:dev/console"]
+    own_mounts = ["unshare", "--mount", "--propagation", "slave"]
+    try:
+        await run.run([*own_mounts, *argv], deadline=DEADLINE, env=about)
+    except ToolFailed as error:
+        with contextlib.suppress(HutchError):
+            await _unlock(init)
+        why = await asyncio.to_thread(_dump_reason, log)
+        raise ToolFailed(["criu dump"], error.code, why or error.stderr) from error
+
+
+async def _unlock(init: int) -> None:
+    """A CRIU that was killed leaves the guest's network locked."""
+    enter = ["nsenter", f"--net=/proc/{init}/ns/net", "nft"]
+    for line in (await run.run([*enter, "list", "tables"])).splitlines():
+        words = line.split()
+        if words[2:] and words[2].startswith("CRIU-"):
+            await run.run([*enter, "delete", *words[:3]])
+
+
+def restoring(plan: LaunchPlan, images: Path, group: Group) -> dict[str, str]:
+    """Write the front that lxc-checkpoint is to find; the environment in which it finds it. Blocks."""
+    folder = images / "front"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _script(folder / "criu", f'exec {_python("front")} "$@"')
+    terminal = (images / TERMINAL).read_text()
+    about = {
+        "criu": program(),
+        "monitor_pid": str(plan.directory / MONITOR_PID),
+        "group": str(_unified(group)),
+        "group_name": group.path,
+        "groups": str(images / GROUPS),
+        "console": str(plan.console) if plan.console and terminal else "",
+        "terminal": terminal,
+        "links": {link.name: link.host_name for link in plan.links},
+        "settings": [(str(group.layout.root(file) / group.path / file), value) for file, value in _limits(plan, group)],
+        "more": _hook(images, "post-restore"),
+    }
+    environment = _write(images / "restore.json", about)
+    return {**environment, "PATH": f"{folder}:{run.ENVIRONMENT['PATH']}"}
+
+
+async def run_detached(argv: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run lxc-checkpoint, whose monitor would hold on to a pipe of ours for the guest's life. Raises ToolFailed."""
+    nothing = asyncio.subprocess.DEVNULL
+    process = await run.start(argv, stdout=nothing, stderr=nothing, env=environment)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            code = await process.wait()
+    except TimeoutError:
+        run.kill(process)
+        raise ToolFailed(argv, await process.wait(), f"no end after {DEADLINE:.0f} seconds") from None
+    if code:
+        raise ToolFailed(argv, code, "")
+
+
+def _limits(plan: LaunchPlan, group: Group) -> Sequence[tuple[str, str]]:
+    return group.settings(plan.limits)
+
+
+def _unified(group: Group) -> Path:
+    if group.layout.unified is None:
+        raise Unsupported("this host has no control groups of version 2, which a guest's state needs")
+    return group.layout.unified / group.path
+
+
+def _terminal(init: int) -> str:
+    """CRIU's word for the console's pty, which is the host's; empty when the guest has no such console."""
+    try:
+        found = Path(f"/proc/{init}/root/dev/console").stat()
+    except OSError:
+        return ""
+    return f"tty[{found.st_rdev:x}:{found.st_dev:x}]" if os.major(found.st_rdev) == 136 else ""
+
+
+def _write(path: Path, plan: Mapping[str, Any]) -> dict[str, str]:
+    path.write_text(json.dumps(plan))
+    return {"HUTCH_CRIU": str(path)}
+
+
+def _hook(images: Path, action: str) -> list[str]:
+    """CRIU's option for a script that wakes ours for one action: ten starts of Python would be felt."""
+    line = f'[ "$CRTOOLS_SCRIPT_ACTION" != {action} ] || exec {_python("hook")}'
+    return ["--action-script", str(_script(images / "hook", line))]
+
+
+def _script(path: Path, line: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o700)
+    return path
+
+
+def _python(role: str) -> str:
+    return shlex.join([sys.executable, "-I", "-S", str(_FRONT), role])
+
+
+def _dump_reason(log: Path) -> str:
+    """CRIU's first error, and the process at which it gave up."""
+    first = reason(log)
+    with contextlib.suppress(OSError):
+        if found := _CULPRIT.search(log.read_text(errors="replace")):
+            return f"{_who(int(found[1]))[0]}: {first}"
+    return first
+
+
+def reason(log: Path) -> str:
+    """The first error that CRIU wrote, which caused the others; empty when it wrote none."""
+    try:
+        errors = _ERROR.findall(log.read_text(errors="replace"))
+    except OSError:
+        return ""
+    causes = [line for line in errors if not _FOLLOWS.search(line)]
+    return str((causes or errors or [""])[0])

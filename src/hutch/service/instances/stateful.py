@@ -1,0 +1,193 @@
+"""An instance's memory and processes kept in files while it is stopped: DIR/instances/PROJECT/NAME/state."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from hutch.errors import Conflict, HutchError, Invalid, ToolFailed, Unsupported
+from hutch.kernel import safepath, tree
+from hutch.kernel.credentials import as_root_of, root_of
+from hutch.kernel.idmap import IdMap
+from hutch.runtime.base import Running
+from hutch.runtime.plan import LaunchPlan
+from hutch.schema.base import Config
+from hutch.schema.instance import InstanceRecord
+from hutch.schema.keys import instance as keys
+from hutch.service.instances import expand, volume
+from hutch.service.parts import Parts
+
+KEY = "migration.stateful"
+_TRIES, _PAUSE = 4, 0.2
+_SYSTEMD = "/etc/systemd/system"
+_FOLDER, _FILE = f"{_SYSTEMD}/service.d", "zzz-hutch-stateful.conf"
+_DROP_IN = """\
+# Written by hutch while migration.stateful=true: what a guest may not have for its memory to be saved.
+[Service]
+LoadCredential=
+LoadCredentialEncrypted=
+SetCredential=
+SetCredentialEncrypted=
+DynamicUser=no
+InaccessiblePaths=
+PrivateDevices=no
+PrivateIPC=no
+PrivateMounts=no
+PrivateNetwork=no
+PrivateTmp=no
+PrivateUsers=no
+ProcSubset=all
+ProtectClock=no
+ProtectControlGroups=no
+ProtectHome=no
+ProtectHostname=no
+ProtectKernelLogs=no
+ProtectKernelModules=no
+ProtectKernelTunables=no
+ProtectProc=default
+ProtectSystem=no
+ReadOnlyPaths=
+ReadWritePaths=
+TemporaryFileSystem=
+"""
+
+
+def images(parts: Parts, record: InstanceRecord) -> Path:
+    return parts.instance_directory(record.project, record.name) / "state"
+
+
+async def prepare(root: int, idmap: Sequence[IdMap], config: Config) -> None:
+    """Before a boot, in the guest's root: with migration.stateful switch off what CRIU cannot save, without it undo that."""
+    await as_root_of(idmap, _place if keys.flag(config, KEY) else _take_away, root)
+
+
+def _place(root: int) -> None:
+    try:
+        os.close(safepath.resolve(root, _SYSTEMD, os.O_DIRECTORY))
+    except OSError:
+        return
+    try:
+        folder = safepath.resolve(root, _FOLDER, os.O_DIRECTORY)
+    except FileNotFoundError:
+        above, name = safepath.parent(root, _FOLDER)
+        try:
+            os.mkdir(name, 0o755, dir_fd=above)
+        finally:
+            os.close(above)
+        folder = safepath.resolve(root, _FOLDER, os.O_DIRECTORY)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(_FILE, flags, 0o644, dir_fd=folder), "w") as file:
+            file.write(_DROP_IN)
+    finally:
+        os.close(folder)
+
+
+def _take_away(root: int) -> None:
+    try:
+        folder = safepath.resolve(root, _FOLDER, os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        os.unlink(_FILE, dir_fd=folder)
+        above, name = safepath.parent(root, _FOLDER)
+        try:
+            os.rmdir(name, dir_fd=above)
+        finally:
+            os.close(above)
+    except OSError:
+        pass  # Never placed, or the guest has drop-ins of its own beside it.
+    finally:
+        os.close(folder)
+
+
+async def check(parts: Parts, record: InstanceRecord, running: Running) -> None:
+    """Refuse what cannot be saved, in words, before anything happens."""
+    config, _ = expand.of(parts.state, record)
+    if not keys.flag(config, KEY):
+        raise Invalid(f"Stateful stop requires {KEY} to be set to true, and the instance to be restarted after that")
+    if record.ephemeral:
+        raise Invalid("An ephemeral instance is deleted when it stops: it cannot be stopped with its state")
+    if keys.privileged(config):
+        raise Unsupported("The state of a privileged instance cannot be saved")
+    if running.frozen:
+        raise Conflict("The instance is frozen: resume it before it is stopped with its state")
+    found = await asyncio.to_thread(parts.runtime.obstacles, record.project, record.name)
+    if found:
+        hint = f" (a restart with {KEY}=true switches off the sandboxing of systemd's units)"
+        reasons = "; ".join(found[:5]) + (
+            hint if any("of its own" in each or "of their own" in each for each in found) else ""
+        )
+        raise Conflict(f"The instance cannot be stopped with its state now: {reasons}")
+
+
+async def save(parts: Parts, record: InstanceRecord) -> None:
+    """Write the running guest's state and end it; if that fails it goes on, and nothing is kept."""
+    folder = images(parts, record)
+    try:
+        await _save(parts, record, folder)
+    except ToolFailed as error:
+        goes_on = parts.runtime.running(record.project, record.name) is not None
+        if goes_on:
+            await tree.remove(folder)
+        after = "it goes on running" if goes_on else "it has ended"
+        raise HutchError(f"The state of the instance cannot be saved, {after}: {error.stderr}") from error
+    await asyncio.to_thread(tree.sync_all, folder)
+
+
+async def _save(parts: Parts, record: InstanceRecord, folder: Path) -> None:
+    """A message of the kernel that is under way to a netlink socket makes CRIU give up: it is there for milliseconds."""
+    for left in reversed(range(_TRIES)):
+        await tree.remove(folder)
+        await asyncio.to_thread(folder.mkdir, mode=0o700)
+        try:
+            await parts.runtime.save(record.project, record.name, folder)
+        except ToolFailed as error:
+            if not left or "has data to read" not in error.stderr:
+                raise
+            await asyncio.sleep(_PAUSE)
+        else:
+            return
+
+
+def _give(folder: Path, idmap: Sequence[IdMap]) -> None:
+    """Give the files to the guest's root: it is he who reads them, and nobody else can."""
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, *root_of(idmap), follow_symlinks=False)
+
+
+async def restore(parts: Parts, plan: LaunchPlan) -> None:
+    """Start the guest from `plan.images`. Raises HutchError with what can be done when that fails."""
+    assert plan.images is not None
+    await asyncio.to_thread(_give, plan.images, plan.idmap)
+    try:
+        await parts.runtime.start(plan)
+    except ToolFailed as error:
+        raise HutchError(
+            f"The instance cannot go on from its state, which is kept: {error.stderr} "
+            "(started with --stateless it boots anew and the state is dropped)"
+        ) from error
+
+
+async def remember(parts: Parts, record: InstanceRecord, *, stateful: bool) -> InstanceRecord:
+    """Set whether the instance has a state; the files go with it."""
+    current = parts.state.instances.get(record.project, record.name)
+    if current.stateful != stateful:
+        current = replace(current, stateful=stateful)
+        await parts.state.put(current)
+    if not stateful:
+        await tree.remove(images(parts, record))
+    return current
+
+
+async def reconcile(parts: Parts, record: InstanceRecord) -> None:
+    """A stop or start was under way when the daemon died: a guest that runs has no state; one that is gone has, if complete."""
+    running = parts.runtime.running(record.project, record.name) is not None
+    complete = await asyncio.to_thread(parts.runtime.saved, images(parts, record))
+    if running and record.stateful:
+        # CRIU may still be reading the files.
+        await asyncio.to_thread(parts.runtime.void, images(parts, record))
+    if (running and record.stateful) or (complete and not running and not record.stateful):
+        await parts.state.put(replace(record, stateful=not running))
