@@ -199,8 +199,10 @@ def test_a_daemon_killed_meanwhile_loses_nothing(host: Host, counting: str, acti
 
     wait_until(ask, 15, every=0.3, what="the guest runs or has its state")
     if _stateful(host, counting):
-        assert host.get(f"/1.0/instances/{counting}")["status"] == "Stopped"
-        _power(host, counting, "start", stateful=True)
+        # A start that had been asked for may be repeated by the new daemon itself.
+        with suppress(ApiError):
+            _power(host, counting, "start", stateful=True)
+    assert not _stateful(host, counting)
     assert count <= _count(host, counting) < count + 600
     assert "new" in host.exec(counting, "systemd-run", "--quiet", "--wait", "--pipe", "echo", "new").stdout
 

@@ -16,7 +16,7 @@ from hutch.runtime.plan import LaunchPlan
 from hutch.schema.base import Config
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import expand, volume
+from hutch.service.instances import expand
 from hutch.service.parts import Parts
 
 KEY = "migration.stateful"
