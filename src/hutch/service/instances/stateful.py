@@ -153,9 +153,11 @@ async def _save(parts: Parts, record: InstanceRecord, folder: Path) -> None:
 
 
 def _give(folder: Path, idmap: Sequence[IdMap]) -> None:
-    """Give the files to the guest's root: it is he who reads them, and nobody else can."""
+    """Let those read the files who do: CRIU's init, before it has its map the host's root without power, then the guest's."""
+    group = root_of(idmap)[1]
     for path in (folder, *folder.iterdir()):
-        os.chown(path, *root_of(idmap), follow_symlinks=False)
+        os.chown(path, 0, group)
+        path.chmod(0o750 if path.is_dir() or path.name == "hook" else 0o640)
 
 
 async def restore(parts: Parts, plan: LaunchPlan) -> None:
