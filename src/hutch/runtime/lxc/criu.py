@@ -1,7 +1,7 @@
 """Guests into files and back, by CRIU: dumped by it directly, restored by `lxc-checkpoint`, so that liblxc adopts them.
 
 CRIU runs in a mount namespace of its own that the host's mounts come into and none leaves. What was learnt of it is in
-docs/decisions/013-stateful-stop.md.
+docs/decisions/014-stateful-stop.md.
 """
 
 import asyncio
@@ -49,7 +49,8 @@ def program() -> str:
 
 
 def obstacles(group: Group, init: int) -> list[str]:
-    """What keeps CRIU from dumping the guest, as sentences; reads /proc."""
+    """What keeps CRIU from dumping the guest, as sentences; reads /proc. Raises Unsupported without CRIU."""
+    program()
     pids = group.processes()
     own: dict[str, str] = {}
     found = []
