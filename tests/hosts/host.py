@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.hosts import run_folder
 from tests.hosts.api import Api, ApiError
+from tests.hosts.groups import groups_named
 from tests.hosts.namespace import Namespace, pids
 from tests.hosts.segment import Segment
 from tests.hosts.waiting import wait_until
@@ -190,12 +191,10 @@ class Host:
         return not left
 
     def _remove_cgroups(self) -> None:
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            words = line.split()
-            if words[words.index("-") + 1] in ("cgroup", "cgroup2"):
-                top = Path(words[4]) / self.cgroup
-                for path, _, _ in os.walk(top, topdown=False):
-                    wait_until(partial(_removed, Path(path)), 5, what=f"{path} is empty")
+        """Those of guests that were killed after their daemon had gone; liblxc puts them below the group it was started in."""
+        for top in groups_named(self.cgroup):
+            for path, _, _ in os.walk(top, topdown=False):
+                wait_until(partial(_removed, Path(path)), 5, what=f"{path} is empty")
 
     def _start_lxcfs(self) -> None:
         """lxcfs where the daemon looks for it, seen in this host's mount namespace only."""

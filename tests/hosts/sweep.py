@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+from tests.hosts.groups import groups_named
 from tests.hosts.namespace import network_of, pids
 from tests.hosts.run_folder import identity_of
 
@@ -36,11 +37,8 @@ def _sweep_one(folder: Path) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        words = line.split()
-        if words[words.index("-") + 1] in ("cgroup", "cgroup2"):
-            for top in (Path(words[4], name) for name in groups):
-                _remove_groups(top)
+    for top in [top for name in groups for top in groups_named(name)]:
+        _remove_groups(top)
     if not left and str(folder) not in Path("/proc/self/mountinfo").read_text():
         shutil.rmtree(folder, ignore_errors=True)
 
