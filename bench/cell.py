@@ -1,6 +1,7 @@
 """A network, mount and process namespace in which a daemon runs; whatever is in it ends with it."""
 
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,8 +71,8 @@ def remove_cgroups(prefixes: Sequence[str]) -> None:
     """The control groups whose names begin so, in every hierarchy, when their processes have ended."""
 
     def gone() -> bool:
-        tops = [top for hierarchy in CGROUPS.iterdir() if hierarchy.is_dir() for top in _tops(hierarchy, prefixes)]
-        for top in [*tops, *_tops(CGROUPS, prefixes)]:
+        tops = _tops(CGROUPS, prefixes)
+        for top in tops:
             _thaw(top)
             for group in sorted((group for group in [top, *top.rglob("*")] if group.is_dir()), reverse=True):
                 with contextlib.suppress(OSError):
@@ -90,7 +91,13 @@ def _thaw(group: Path) -> None:
 
 
 def _tops(hierarchy: Path, prefixes: Sequence[str]) -> list[Path]:
-    return [top for top in hierarchy.iterdir() if top.is_dir() and top.name.startswith(tuple(prefixes))]
+    """liblxc makes its groups below the one it was started in, which in version 1 differs by hierarchy."""
+    found = []
+    for folder, names, _ in os.walk(hierarchy):
+        ours = [name for name in names if name.startswith(tuple(prefixes))]
+        found += [Path(folder, name) for name in ours]
+        names[:] = [name for name in names if name not in ours]
+    return found
 
 
 def remove_tree(directory: Path) -> None:
