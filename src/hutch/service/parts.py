@@ -71,3 +71,8 @@ class Parts:
     def instance_directory(self, project: str, name: str) -> Path:
         """An instance's own folder: runtime config, logs, console log, the root's mount point."""
         return self.directory / "instances" / project / name
+
+
+def instance_lock(project: str, name: str) -> str:
+    """What an instance's lock is called."""
+    return f"instance/{project}/{name}"

@@ -12,7 +12,7 @@ from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
 from hutch.schema.profile import ProfilePut, ProfileRecord
 from hutch.service.instances import expand, render, rules, update
-from hutch.service.parts import Parts
+from hutch.service.parts import Parts, instance_lock
 
 
 def url(project: str, name: str) -> str:
@@ -92,7 +92,7 @@ async def put(
 async def _apply(parts: Parts, old: ProfileRecord, new: ProfileRecord) -> None:
     """Store the profile and bring it to the instances that use it; those it cannot reach are named in the failure."""
     using = users(parts, old)
-    async with parts.locks.hold(*(f"instance/{each.project}/{each.name}" for each in using)):
+    async with parts.locks.hold(*(instance_lock(each.project, each.name) for each in using)):
         before: dict[str, tuple[Config, Devices]] = {each.name: expand.of(parts.state, each) for each in using}
         await parts.state.put(new)
         failed = []

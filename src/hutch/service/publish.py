@@ -15,7 +15,7 @@ from hutch.schema.image import ImagePost
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.service import image_import
 from hutch.service.instances import volume
-from hutch.service.parts import Parts
+from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
 _PROGRESS = "create_image_from_container_pack_progress"
@@ -34,7 +34,7 @@ def publish(parts: Parts, project: str, wanted: ImagePost) -> Operation:
 
     async def work(operation: Operation) -> None:
         async with image_import.uploading(parts) as upload:
-            async with parts.locks.hold(f"instance/{project}/{instance}"):
+            async with parts.locks.hold(instance_lock(project, instance)):
                 source = _source(parts, project, wanted.source.type, wanted.source.name)
                 directory = parts.instance_directory(project, instance)
                 about = await asyncio.to_thread(_about, source, directory, wanted)

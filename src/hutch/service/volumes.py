@@ -1,7 +1,6 @@
 """Volumes of a pool, as far as instances make them."""
 
 from typing import Any
-from urllib.parse import quote
 
 from hutch.errors import NotFound
 from hutch.schema.base import timestamp
@@ -45,7 +44,3 @@ async def state(parts: Parts, pool: str, project: str, kind: str, name: str) -> 
     one_of(parts, pool, project, kind, name)
     record = parts.state.instances.get(project, name)
     return {"usage": {"used": await volume.pool_of(parts, record).usage(volume.of(record)), "total": 0}}
-
-
-def url(pool: str, kind: str, name: str) -> str:
-    return f"/1.0/storage-pools/{quote(pool, safe='')}/volumes/{kind}/{quote(name, safe='')}"

@@ -10,7 +10,7 @@ from hutch.errors import HutchError
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
 from hutch.service.instances import expand, power, rename, stateful, volume
-from hutch.service.parts import Parts
+from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import Volume
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ async def shutdown(parts: Parts) -> None:
 
 async def _shut_down(parts: Parts, record: InstanceRecord) -> None:
     project, name = record.project, record.name
-    async with parts.locks.hold(power.lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         if parts.runtime.running(project, name) is None:
             return
         await parts.runtime.shutdown(project, name)

@@ -6,7 +6,7 @@ from hutch.errors import Invalid, NotFound
 from hutch.schema.base import ZERO_TIME, Config, now, strings
 from hutch.schema.instance import InstancePost, InstanceRecord, SnapshotRecord
 from hutch.service.instances import make, power, render, rules, snapshot, volume
-from hutch.service.parts import Parts
+from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
 _OWN = ("volatile.uuid", "volatile.last_state.", "volatile.apply_template")
@@ -25,7 +25,7 @@ def start(parts: Parts, project: str, name: str, wanted: InstancePost) -> Operat
     only = wanted.source.instance_only or wanted.source.container_only or bool(origin_snapshot)
 
     async def work(operation: Operation) -> None:
-        locks = {power.lock(project, name), power.lock(origin_project, origin)}
+        locks = {instance_lock(project, name), instance_lock(origin_project, origin)}
         async with parts.locks.hold(*locks):
             rules.check_free(parts, project, name)
             await _now_held(parts, record, _source(parts, origin_project, origin, origin_snapshot), only=only)

@@ -8,7 +8,7 @@ from hutch.schema.image import ImageRecord
 from hutch.schema.instance import InstancePost, InstanceRecord
 from hutch.service import images
 from hutch.service.instances import copy, make, names, power, render, rules, volume
-from hutch.service.parts import Parts
+from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
 
@@ -30,7 +30,7 @@ async def create(parts: Parts, project: str, wanted: InstancePost) -> Operation:
     rules.check_settings(parts, project, name, record.profiles, record.config, record.devices)
 
     async def work(operation: Operation) -> None:
-        async with parts.locks.hold(f"instance/{project}/{name}"):
+        async with parts.locks.hold(instance_lock(project, name)):
             rules.check_free(parts, project, name)
             _, devices = rules.check_settings(parts, project, name, record.profiles, record.config, record.devices)
             pool = volume.pool(parts, devices)

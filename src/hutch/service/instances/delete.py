@@ -9,7 +9,7 @@ from hutch.kernel import mount, tree
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
 from hutch.service.instances import expand, render, volume
-from hutch.service.parts import Parts
+from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ def delete(parts: Parts, project: str, name: str) -> Operation:
     _check(parts, parts.state.instances.get(project, name))
 
     async def work(operation: Operation) -> None:
-        async with parts.locks.hold(f"instance/{project}/{name}"):
+        async with parts.locks.hold(instance_lock(project, name)):
             record = parts.state.instances.get(project, name)
             _check(parts, record)
             await now_held(parts, record)

@@ -21,8 +21,8 @@ from hutch.kernel import pidfd, safepath
 from hutch.kernel.idmap import IdMap
 from hutch.kernel.worker import Worker
 from hutch.runtime.base import Running
-from hutch.service.instances import power, volume
-from hutch.service.parts import Parts
+from hutch.service.instances import volume
+from hutch.service.parts import Parts, instance_lock
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -86,7 +86,7 @@ async def root(parts: Parts, project: str, name: str) -> AsyncIterator[Root]:
     async with AsyncExitStack() as stack:
         running = parts.runtime.running(project, name)
         if running is None:
-            await stack.enter_async_context(parts.locks.hold(power.lock(project, name)))
+            await stack.enter_async_context(parts.locks.hold(instance_lock(project, name)))
             running = parts.runtime.running(project, name)
         if running is not None:
             fd, idmap = await asyncio.to_thread(_enter, running)

@@ -13,8 +13,8 @@ from hutch.image.metadata import Metadata
 from hutch.image.templates import load
 from hutch.kernel import tree
 from hutch.schema.base import convert
-from hutch.service.instances import power, render
-from hutch.service.parts import Parts
+from hutch.service.instances import render
+from hutch.service.parts import Parts, instance_lock
 
 
 class MetadataPut(msgspec.Struct, kw_only=True):
@@ -45,7 +45,7 @@ async def put(parts: Parts, project: str, name: str, wanted: MetadataPut) -> Non
     changed = convert(document, Metadata)
     changed.architecture = documents.architecture(changed.architecture)
     documents.check(changed)
-    async with parts.locks.hold(power.lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         directory = _directory(parts, project, name)
         await asyncio.to_thread(tree.write, directory / "metadata.yaml", documents.render(changed))
     parts.events.lifecycle("instance-metadata-updated", render.url(project, name), project)
@@ -71,7 +71,7 @@ async def read_template(parts: Parts, project: str, name: str, template: str) ->
 
 
 async def write_template(parts: Parts, project: str, name: str, template: str, content: bytes) -> None:
-    async with parts.locks.hold(power.lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         path = _template(_directory(parts, project, name), template)
         await asyncio.to_thread(_write, path, content)
     parts.events.lifecycle("instance-metadata-template-created", render.url(project, name), project)
@@ -85,7 +85,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 async def delete_template(parts: Parts, project: str, name: str, template: str) -> None:
-    async with parts.locks.hold(power.lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         path = _template(_directory(parts, project, name), template)
         try:
             await asyncio.to_thread(path.unlink)

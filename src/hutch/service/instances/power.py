@@ -19,7 +19,7 @@ from hutch.schema.instance import InstanceRecord, StatePut
 from hutch.schema.keys import instance as keys
 from hutch.service.instances import delete, expand, limits, render, volume
 from hutch.service.instances import stateful as state
-from hutch.service.parts import Parts
+from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import StorageDriver
 from hutch.work.operations import Operation
 
@@ -65,13 +65,9 @@ async def act(parts: Parts, project: str, name: str, wanted: StatePut) -> None:
             await freeze(parts, project, name, frozen=wanted.action == "freeze")
 
 
-def lock(project: str, name: str) -> str:
-    return f"instance/{project}/{name}"
-
-
 async def start(parts: Parts, project: str, name: str, *, stateful: bool = False) -> None:
     """Boot, or with `stateful` go on where a stateful stop left off; without it a state that there is is dropped."""
-    async with parts.locks.hold(lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         record = parts.state.instances.get(project, name)
         running = parts.runtime.running(project, name)
         if running is not None and running.frozen:
@@ -203,7 +199,7 @@ async def _plan_devices(
 
 async def stop(parts: Parts, project: str, name: str, *, force: bool = False, timeout: float | None = None) -> None:
     """Ask the guest to power off, for `timeout` seconds (None: as long as it takes), or end it by `force`."""
-    async with parts.locks.hold(lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         record = parts.state.instances.get(project, name)
         running = parts.runtime.running(project, name)
         if running is None:
@@ -216,7 +212,7 @@ async def stop(parts: Parts, project: str, name: str, *, force: bool = False, ti
 
 async def save(parts: Parts, project: str, name: str) -> None:
     """Stop the guest with its memory and processes kept; on failure it goes on."""
-    async with parts.locks.hold(lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         record = parts.state.instances.get(project, name)
         running = parts.runtime.running(project, name)
         if running is None:
@@ -244,7 +240,7 @@ async def _end(parts: Parts, record: InstanceRecord, *, force: bool, timeout: fl
 
 
 async def restart(parts: Parts, project: str, name: str, *, force: bool = False, timeout: float | None = None) -> None:
-    async with parts.locks.hold(lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         record = parts.state.instances.get(project, name)
         if parts.runtime.running(project, name) is None:
             raise Conflict("The instance is not running")
@@ -254,7 +250,7 @@ async def restart(parts: Parts, project: str, name: str, *, force: bool = False,
 
 
 async def freeze(parts: Parts, project: str, name: str, *, frozen: bool) -> None:
-    async with parts.locks.hold(lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         parts.state.instances.get(project, name)
         running = parts.runtime.running(project, name)
         if running is None:
@@ -299,7 +295,7 @@ async def _remember_power(parts: Parts, project: str, name: str, power: str) -> 
 
 async def ended(parts: Parts, project: str, name: str, target: str) -> None:
     """The runtime saw a guest end. A verb that holds the lock may have asked for it and cleared up already."""
-    async with parts.locks.hold(lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         record = parts.state.instances.find(project, name)
         if record is None or (project, name) not in parts.live or parts.runtime.running(project, name) is not None:
             return

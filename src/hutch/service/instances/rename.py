@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from hutch.errors import Conflict
 from hutch.service.instances import power, render, rules, volume
-from hutch.service.parts import Parts
+from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import Volume
 from hutch.work.operations import Operation
 
@@ -18,7 +18,7 @@ def rename(parts: Parts, project: str, name: str, new: str) -> Operation:
     rules.check_free(parts, project, new)
 
     async def work(operation: Operation) -> None:
-        async with parts.locks.hold(f"instance/{project}/{name}", f"instance/{project}/{new}"):
+        async with parts.locks.hold(instance_lock(project, name), instance_lock(project, new)):
             await _now_held(parts, project, name, new)
 
     return parts.operations.start("Renaming instance", work, project=project, resources=render.resources(project, name))

@@ -13,8 +13,8 @@ import hutch.helper
 from hutch.errors import Unavailable
 from hutch.kernel import namespaces, pidfd, run
 from hutch.runtime.base import Running
-from hutch.service.instances import expand, power, volume
-from hutch.service.parts import Parts
+from hutch.service.instances import expand, volume
+from hutch.service.parts import Parts, instance_lock
 
 _PROGRAM = Path(hutch.helper.__file__).parent / "sftp.py"
 
@@ -41,7 +41,7 @@ async def session(parts: Parts, project: str, name: str) -> AsyncIterator[Sessio
         found = Session(ours)
         running = parts.runtime.running(project, name)
         if running is None:
-            lock = power.lock(project, name)
+            lock = instance_lock(project, name)
             await stack.enter_async_context(parts.locks.hold(lock))
             running = parts.runtime.running(project, name)
         with theirs:

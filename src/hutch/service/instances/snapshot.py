@@ -10,7 +10,7 @@ from hutch.errors import AlreadyExists, Conflict, Invalid
 from hutch.schema.base import ZERO_TIME, now
 from hutch.schema.instance import InstanceRecord, SnapshotPost, SnapshotRecord
 from hutch.service.instances import expand, power, render, rules, stateful, volume
-from hutch.service.parts import Parts
+from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
 
@@ -33,7 +33,7 @@ def create(parts: Parts, project: str, name: str, wanted: SnapshotPost) -> Opera
     rules.check_snapshot_name(snapshot)
 
     async def work(operation: Operation) -> None:
-        async with parts.locks.hold(power.lock(project, name)):
+        async with parts.locks.hold(instance_lock(project, name)):
             await now_held(parts, parts.state.instances.get(project, name), snapshot, wanted.expires_at)
 
     return parts.operations.start(
@@ -96,7 +96,7 @@ async def quietly(parts: Parts, record: InstanceRecord, take: Callable[[], Await
 
 async def restore(parts: Parts, project: str, name: str, snapshot: str) -> None:
     """Go back to a snapshot: the disk, the config, the devices and the profiles. A running guest is restarted."""
-    async with parts.locks.hold(power.lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         record = parts.state.instances.get(project, name)
         kept = parts.state.snapshots.get(project, name, snapshot)
         pool = volume.pool_of(parts, record)
@@ -130,7 +130,7 @@ def delete(parts: Parts, project: str, name: str, snapshot: str) -> Operation:
     parts.state.snapshots.get(project, name, snapshot)
 
     async def work(operation: Operation) -> None:
-        async with parts.locks.hold(power.lock(project, name)):
+        async with parts.locks.hold(instance_lock(project, name)):
             record = parts.state.snapshots.get(project, name, snapshot)
             pool = volume.pool_of(parts, parts.state.instances.get(project, name))
             doomed = volume.doomed(pool, volume.of(record))
@@ -150,7 +150,7 @@ def rename(parts: Parts, project: str, name: str, snapshot: str, new: str) -> Op
     rules.check_snapshot_name(new)
 
     async def work(operation: Operation) -> None:
-        async with parts.locks.hold(power.lock(project, name)):
+        async with parts.locks.hold(instance_lock(project, name)):
             record = parts.state.snapshots.get(project, name, snapshot)
             if parts.state.snapshots.find(project, name, new) is not None:
                 raise Conflict(f"Snapshot {new!r} of instance {name!r} already exists")
@@ -172,7 +172,7 @@ def rename(parts: Parts, project: str, name: str, snapshot: str, new: str) -> Op
 
 
 async def set_expiry(parts: Parts, project: str, name: str, snapshot: str, expires_at: datetime | None) -> None:
-    async with parts.locks.hold(power.lock(project, name)):
+    async with parts.locks.hold(instance_lock(project, name)):
         record = parts.state.snapshots.get(project, name, snapshot)
         await parts.state.put(replace(record, expires_at=expires_at or ZERO_TIME))
         parts.events.lifecycle("instance-snapshot-updated", url(project, name, snapshot), project)

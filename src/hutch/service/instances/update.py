@@ -13,14 +13,14 @@ from hutch.schema.base import Config, Devices, strings
 from hutch.schema.instance import InstancePut, InstanceRecord
 from hutch.schema.keys import instance as keys
 from hutch.service.instances import expand, limits, render, rules, volume
-from hutch.service.parts import Parts
+from hutch.service.parts import Parts, instance_lock
 
 
 async def put(
     parts: Parts, project: str, name: str, wanted: InstancePut, check: Callable[[InstanceRecord], None]
 ) -> None:
     """Replace the settings; `check` (the ETag) is called with the record under the lock."""
-    async with parts.locks.hold(f"instance/{project}/{name}"):
+    async with parts.locks.hold(instance_lock(project, name)):
         record = parts.state.instances.get(project, name)
         check(record)
         config = _keep_volatile(record.config, strings(wanted.config))
@@ -43,7 +43,7 @@ async def patch(
     parts: Parts, project: str, name: str, wanted: InstancePut, check: Callable[[InstanceRecord], None]
 ) -> None:
     """Merge config and devices one level deep; members that are absent stay as they are."""
-    async with parts.locks.hold(f"instance/{project}/{name}"):
+    async with parts.locks.hold(instance_lock(project, name)):
         record = parts.state.instances.get(project, name)
         check(record)
         config = {key: value for key, value in (record.config | strings(wanted.config)).items() if value != ""}
