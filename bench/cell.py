@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -63,15 +63,16 @@ def until(condition: Callable[[], bool], what: str, deadline: float = 60.0, inte
         time.sleep(interval)
 
 
-def has_cgroup(name: str) -> bool:
-    return any(hierarchy.joinpath(name).is_dir() for hierarchy in (CGROUPS, *CGROUPS.iterdir()))
+def pivots() -> set[Path]:
+    """The groups that liblxc's monitors leave, one below each group that one was started in."""
+    return set(_tops(CGROUPS, ["lxc.pivot"]))
 
 
-def remove_cgroups(prefixes: Sequence[str]) -> None:
-    """The control groups whose names begin so, in every hierarchy, when their processes have ended."""
+def remove_cgroups(prefixes: Sequence[str], others: Collection[Path] = ()) -> None:
+    """The control groups whose names begin so, in every hierarchy, and `others`, when their processes have ended."""
 
     def gone() -> bool:
-        tops = _tops(CGROUPS, prefixes)
+        tops = [*_tops(CGROUPS, prefixes), *others]
         for top in tops:
             _thaw(top)
             for group in sorted((group for group in [top, *top.rglob("*")] if group.is_dir()), reverse=True):

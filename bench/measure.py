@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import lifecycle, rest
-from bench.cell import has_cgroup, remove_cgroups, remove_tree
+from bench.cell import pivots, remove_cgroups, remove_tree
 from bench.daemons import HUTCH, LXD, Daemon, hutch, lxd
 from bench.floor import FLOOR, Floor, floor
 from bench.lxdpackage import Missing
@@ -78,12 +78,12 @@ def _workplace() -> Iterator[tuple[Path, str]]:
     state = Path(tempfile.mkdtemp(prefix="hutch-bench-", dir="/var/tmp"))
     state.chmod(0o755)
     prefix = f"b{secrets.token_hex(3)}"
-    pivot = [] if has_cgroup("lxc.pivot") else ["lxc.pivot"]
+    before = pivots()
     try:
         yield state, prefix
     finally:
         own = f"hutch-{Options(state / 'hutch', '', None, '').identity}"
-        remove_cgroups([own, f"lxc.payload.{prefix}", f"lxc.monitor.{prefix}", *pivot])
+        remove_cgroups([own, f"lxc.payload.{prefix}", f"lxc.monitor.{prefix}"], pivots() - before)
         remove_tree(state)
 
 

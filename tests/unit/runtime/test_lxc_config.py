@@ -10,9 +10,8 @@ from hutch.runtime.lxc import config
 from hutch.runtime.lxc.config import Host
 from hutch.runtime.plan import DeviceRule, LaunchPlan, Link, Mount
 
-HOST = Host(
-    "hutch-0/p_n", "hutch-0/monitor/p_n", [("memory.limit_in_bytes", "5"), ("io.max", "x")], frozenset({"memory"}), None
-)
+SETTINGS = [("memory.limit_in_bytes", "5"), ("io.max", "x")]
+HOST = Host("hutch-0/p_n", "hutch-0/monitor/p_n", "hutch-0/pivot", SETTINGS, frozenset({"memory"}), None)
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ def test_lxcfs_is_bound_file_by_file_as_far_as_it_offers_them(plan: LaunchPlan, 
     lxcfs = tmp_path / "lxcfs"
     (lxcfs / "proc").mkdir(parents=True)
     (lxcfs / "proc" / "meminfo").touch()
-    host = Host(HOST.group, HOST.monitor_group, [], frozenset(), lxcfs)
+    host = Host(HOST.group, HOST.monitor_group, HOST.pivot_group, [], frozenset(), lxcfs)
     assert [line for line in lines(plan, host) if "lxcfs/" in line] == [
         f"lxc.mount.entry = {lxcfs}/proc/meminfo proc/meminfo none bind,optional 0 0"
     ]

@@ -84,7 +84,8 @@ class Driver(Runtime):
                 old.remove()
         settings = group.settings(plan.limits)
         group.check(settings)
-        host = config.Host(group.path, monitor.path, settings, frozenset(self.layout.legacy), self.lxcfs)
+        legacy = frozenset(self.layout.legacy)
+        host = config.Host(group.path, monitor.path, self._pivot().path, settings, legacy, self.lxcfs)
         text = config.text(plan, host)
         plan.directory.mkdir(parents=True, exist_ok=True)
         (plan.directory / config.CONFIG).write_text(text)
@@ -227,6 +228,7 @@ class Driver(Runtime):
         await asyncio.to_thread(self._tidy)
 
     def _tidy(self) -> None:
+        self._pivot().remove()
         cgroup.Group(self.layout, f"{self.prefix}/monitor/none").remove_parents()
         for folder in self._folders:
             locks.remove_folders(folder)
@@ -236,6 +238,10 @@ class Driver(Runtime):
             return self._guests[project, name]
         except KeyError:
             raise NotFound(f"the instance {name} is not running") from None
+
+    def _pivot(self) -> cgroup.Group:
+        """Where monitors go in their last moment."""
+        return cgroup.Group(self.layout, f"{self.prefix}/pivot")
 
     def _groups(self, project: str, name: str) -> tuple[cgroup.Group, cgroup.Group]:
         """The guest's and its monitor's."""

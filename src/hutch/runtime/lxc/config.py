@@ -65,6 +65,7 @@ class Host:
 
     group: str
     monitor_group: str
+    pivot_group: str
     settings: Sequence[tuple[str, str]]
     legacy: frozenset[str]
     lxcfs: Path | None
@@ -132,6 +133,8 @@ def _confinement(plan: LaunchPlan) -> Iterator[str]:
 def _cgroups(plan: LaunchPlan, host: Host) -> Iterator[str]:
     yield f"lxc.cgroup.dir.container = {host.group}"
     yield f"lxc.cgroup.dir.monitor = {host.monitor_group}"
+    # Where a monitor goes to remove its own group; by default a group that liblxc leaves behind at the top.
+    yield f"lxc.cgroup.dir.monitor.pivot = {host.pivot_group}"
     for file, value in host.settings:
         yield f"{_prefix(file, host.legacy)}.{file} = {value}"
     if not plan.idmap:
