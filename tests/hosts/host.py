@@ -19,6 +19,7 @@ from tests.hosts.segment import Segment
 from tests.hosts.waiting import wait_until
 
 BIN = Path(__file__).parents[2] / ".venv" / "bin"
+INCUS = shutil.which("incus", path=f"{os.environ['PATH']}:/usr/local/lib/hutch/incus")
 NETWORK, POOL = "hutchbr0", "default"
 
 
@@ -104,6 +105,12 @@ class Host:
         """Debian's client for LXD."""
         env = {"LXD_DIR": str(self.directory), "LXD_CONF": str(self.folder / "lxc-client")}
         return self.run("lxc", *argv, env=env, **how)
+
+    def incus(self, *argv: str, **how: Any) -> subprocess.CompletedProcess[str]:
+        """The client of Incus; `INCUS` is None where there is none."""
+        assert INCUS is not None
+        env = {"INCUS_DIR": str(self.directory), "INCUS_CONF": str(self.folder / "incus-client")}
+        return self.run(INCUS, *argv, env=env, **how)
 
     def call(self, method: str, path: str, body: Any = None, **how: Any) -> Any:
         return self.api.call(method, path, body, **how)

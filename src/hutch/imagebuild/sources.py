@@ -54,7 +54,7 @@ def keyring(distribution: str) -> Path:
 
 def suites(distribution: str, suite: str) -> list[tuple[str, bool]]:
     """The parts of a release as (suite, is in the security archive)."""
-    if suite in ("sid", "unstable", "experimental", "testing"):
+    if suite in ("sid", "unstable", "experimental", "testing") or suite.endswith("-backports"):
         return [(suite, False)]
     return [(suite, False), (f"{suite}-updates", False), (f"{suite}-security", True)]
 

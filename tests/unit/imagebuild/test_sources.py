@@ -76,7 +76,8 @@ def test_a_release_consists_of_its_updates_and_its_security_archive() -> None:
         ("https://m.example/debian", "bookworm-updates"),
         ("https://m.example/debian-security", "bookworm-security"),
     ]
-    assert sources.lines("debian", "sid", mirror) == [("https://m.example/debian", "sid")]
+    for alone in ("sid", "bookworm-backports"):
+        assert sources.lines("debian", alone, mirror) == [("https://m.example/debian", alone)]
     assert sources.lines("ubuntu", "noble", Mirror("https://m.example/ubuntu"))[-1] == (
         "https://m.example/ubuntu",
         "noble-security",
