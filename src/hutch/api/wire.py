@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from aiohttp import WSMsgType, web
 
+from hutch.access.projects import Kind, home
 from hutch.api import filter as filters
 from hutch.errors import Forbidden, HutchError, Invalid, NotFound, PreconditionFailed, Unsupported
 from hutch.schema.base import decode, encode
@@ -79,6 +80,10 @@ class Request:
     def recursion(self) -> int:
         text = self.query.get("recursion", "0").partition(";")[0]
         return int(text) if text.isdigit() else 0
+
+    def home(self, kind: Kind) -> str:
+        """The project in which the things of a kind are that this request sees."""
+        return home(self.parts.state, self.project, kind)
 
     @property
     def all_projects(self) -> bool:

@@ -15,6 +15,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from hutch import __version__, registry
+from hutch.access.projects import Kind
 from hutch.api import routes, wire
 from hutch.daemon import listen
 from hutch.daemon.config import Options
@@ -157,8 +158,7 @@ async def _tried(what: str, step: Callable[[], Awaitable[None]]) -> bool:
 async def _first_records(parts: Parts) -> None:
     state = parts.state
     if state.projects.find("default") is None:
-        features = ("images", "profiles", "networks", "storage.volumes", "storage.buckets")
-        config = {f"features.{name}": "true" for name in features}
+        config = {f"features.{kind}": "true" for kind in Kind}
         await state.put(ProjectRecord(name="default", description="Default project", config=config))
     if state.profiles.find("default", "default") is None:
         await state.put(ProfileRecord(name="default", description="Default profile"))

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
+from hutch.access import projects
+from hutch.access.projects import Kind
 from hutch.errors import HutchError, Invalid, NotFound, Unsupported
 from hutch.image import templates
 from hutch.image.files import Images
@@ -42,8 +44,7 @@ def files(parts: Parts) -> Images:
 
 def home(parts: Parts, project: str) -> str:
     """The project whose images a project sees: its own, or those of the default project."""
-    record = parts.state.projects.find(project)
-    return project if record is None or record.config.get("features.images") == "true" else "default"
+    return projects.home(parts.state, project, Kind.IMAGES)
 
 
 def find(parts: Parts, project: str, fingerprint: str) -> ImageRecord:
@@ -176,8 +177,9 @@ async def put(
 def known_profiles(parts: Parts, project: str, names: Iterable[str]) -> list[str]:
     """The names, if there are such profiles."""
     found = list(names)
+    place = projects.home(parts.state, project, Kind.PROFILES)
     for name in found:
-        if parts.state.profiles.find(project, name) is None and name != "default":
+        if parts.state.profiles.find(place, name) is None and name != "default":
             raise NotFound(f"Profile {name!r} not found")
     return found
 

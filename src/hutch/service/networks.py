@@ -8,6 +8,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from hutch import registry
+from hutch.access.projects import DEFAULT
 from hutch.errors import AlreadyExists, Invalid, NotFound
 from hutch.network import drivers, interfaces
 from hutch.network.base import NetworkDriver
@@ -40,6 +41,22 @@ def document(parts: Parts, record: NetworkRecord) -> dict[str, Any]:
         "used_by": used_by(parts, record.name),
         "project": record.project,
     }
+
+
+async def every(parts: Parts, project: str) -> list[dict[str, Any]]:
+    """The project's networks by name; in the default project with the interfaces of the host that are nobody's."""
+    found = {record.name: document(parts, record) for record in parts.state.networks.all(project)}
+    if project == DEFAULT:
+        taken = {record.name for record in parts.state.networks.all()}
+        found |= {name: link for name, link in (await unmanaged()).items() if name not in taken}
+    return [found[name] for name in sorted(found)]
+
+
+async def interface(project: str, name: str) -> dict[str, Any]:
+    """An interface of the host that is not managed: only the default project knows of them."""
+    if project == DEFAULT and (link := (await unmanaged()).get(name)) is not None:
+        return link
+    raise NotFound("Network not found")
 
 
 async def unmanaged() -> dict[str, dict[str, Any]]:
@@ -80,6 +97,7 @@ def driver_of(parts: Parts, record: NetworkRecord) -> NetworkDriver:
 async def state(parts: Parts, project: str, name: str) -> dict[str, Any]:
     """What the kernel says of a network, or of an interface of the host that is not managed."""
     if parts.state.networks.find(project, name) is None:
+        await interface(project, name)
         return await interfaces.state(name)
     return await running(parts, name).state()
 

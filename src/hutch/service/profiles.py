@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
+from hutch.access.projects import Kind, tenants
 from hutch.errors import AlreadyExists, Conflict, Forbidden, Invalid
 from hutch.schema.base import Config, Devices, strings
 from hutch.schema.instance import InstanceRecord
@@ -21,7 +22,9 @@ def url(project: str, name: str) -> str:
 
 
 def users(parts: Parts, record: ProfileRecord) -> list[InstanceRecord]:
-    return [each for each in parts.state.instances.all(record.project) if record.name in each.profiles]
+    """The instances that use the profile, of every project that sees it."""
+    places = tenants(parts.state, record.project, Kind.PROFILES)
+    return [each for each in parts.state.instances.all() if each.project in places and record.name in each.profiles]
 
 
 def document(parts: Parts, record: ProfileRecord) -> dict[str, Any]:
@@ -93,7 +96,9 @@ async def _apply(parts: Parts, old: ProfileRecord, new: ProfileRecord) -> None:
     """Store the profile and bring it to the instances that use it; those it cannot reach are named in the failure."""
     using = users(parts, old)
     async with parts.locks.hold(*(instance_lock(each.project, each.name) for each in using)):
-        before: dict[str, tuple[Config, Devices]] = {each.name: expand.of(parts.state, each) for each in using}
+        before: dict[tuple[str, str], tuple[Config, Devices]] = {
+            (each.project, each.name): expand.of(parts.state, each) for each in using
+        }
         await parts.state.put(new)
         failed = []
         for each in using:
@@ -102,7 +107,7 @@ async def _apply(parts: Parts, old: ProfileRecord, new: ProfileRecord) -> None:
                 continue
             try:
                 after = expand.of(parts.state, record)
-                await parts.state.put(await update.apply(parts, record, before[each.name], after))
+                await parts.state.put(await update.apply(parts, record, before[each.project, each.name], after))
             except Invalid as error:
                 failed.append(f"{each.name}: {error}")
         if failed:

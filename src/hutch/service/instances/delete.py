@@ -8,7 +8,7 @@ from hutch.errors import Conflict, Forbidden
 from hutch.kernel import mount, tree
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import expand, render, volume
+from hutch.service.instances import expand, render, surroundings, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
@@ -40,7 +40,7 @@ async def now_held(parts: Parts, record: InstanceRecord) -> None:
     config, devices = expand.of(parts.state, record)
     pool = volume.pool(parts, devices)
     snapshots = parts.state.snapshots.all(project, name)
-    context = load.context(parts.directory, project, name, config, parts.networks, parts.pools)
+    context = surroundings.context(parts, project, name, config)
     known, failures = load.every(devices, context)
     for device in known:
         await device.forget()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from hutch.access.projects import Kind, home
 from hutch.errors import Invalid
 from hutch.schema.base import Config, Devices
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
@@ -14,8 +15,9 @@ def expanded(
     """Profiles in their order, later ones over earlier ones, the instance's own on top."""
     whole_config: Config = {}
     whole_devices: Devices = {}
+    place = home(state, project, Kind.PROFILES)
     for name in profiles:
-        profile = state.profiles.find(project, name)
+        profile = state.profiles.find(place, name)
         if profile is None:
             raise Invalid(f"Requested profile {name!r} doesn't exist")
         whole_config |= profile.config

@@ -17,7 +17,7 @@ from hutch.runtime.plan import LaunchPlan
 from hutch.schema.base import Config, now
 from hutch.schema.instance import InstanceRecord, StatePut
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import delete, expand, limits, render, volume
+from hutch.service.instances import delete, expand, limits, render, surroundings, volume
 from hutch.service.instances import stateful as state
 from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import StorageDriver
@@ -134,7 +134,7 @@ def _prefixed(config: Config, prefix: str) -> dict[str, str]:
 async def _prepare(parts: Parts, record: InstanceRecord) -> InstanceRecord:
     """Write down what this start will make on the host, before it is made, in one commit."""
     config, devices = expand.of(parts.state, record)
-    context = load.context(parts.directory, record.project, record.name, config, parts.networks, parts.pools)
+    context = surroundings.context(parts, record.project, record.name, config)
     fresh: Config = {}
     for name, settings in devices.items():
         device = load.device(name, settings, context)
@@ -187,7 +187,7 @@ async def _plan_devices(
     plan: LaunchPlan,
     undo: AsyncExitStack,
 ) -> list[Device]:
-    context = load.context(parts.directory, record.project, record.name, config, parts.networks, parts.pools)
+    context = surroundings.context(parts, record.project, record.name, config)
     made = []
     for name in sorted(devices):
         device = load.device(name, devices[name], context)
@@ -313,7 +313,7 @@ async def ended(parts: Parts, project: str, name: str, target: str) -> None:
 def live_devices(parts: Parts, record: InstanceRecord) -> list[Device]:
     """The devices of a guest that was running before the daemon came up, as their volatile values describe them."""
     config, devices = expand.of(parts.state, record)
-    context = load.context(parts.directory, record.project, record.name, config, parts.networks, parts.pools)
+    context = surroundings.context(parts, record.project, record.name, config)
     known, failures = load.every(devices, context)
     for failure in failures:
         log.warning("instance %s cannot be managed in full: %s", record.name, failure)

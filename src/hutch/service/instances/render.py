@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from urllib.parse import quote
 
+from hutch.access.projects import Kind, home
 from hutch.errors import NotFound
 from hutch.kernel import interfaces
 from hutch.schema.base import encode, timestamp
@@ -83,9 +84,11 @@ def text(parts: Parts, record: InstanceRecord) -> bytes:
     """`document` as JSON, made anew only when the instance, one of its profiles or its state has changed."""
     key = (record.project, record.name)
     state = parts.state
+    place = home(state, record.project, Kind.PROFILES)
     version = (
         state.instances.revision(*key),
-        tuple(state.profiles.revision(record.project, name) for name in record.profiles),
+        place,
+        tuple(state.profiles.revision(place, name) for name in record.profiles),
         status(parts, record),
     )
     known = parts.rendered.get(key)

@@ -6,7 +6,7 @@ from hutch.device import load
 from hutch.errors import AlreadyExists, Invalid
 from hutch.schema.base import Config, Devices
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import expand, volume
+from hutch.service.instances import expand, surroundings, volume
 from hutch.service.parts import Parts
 
 ARCHITECTURES = ("x86_64", "aarch64", "i686", "armv7l", "riscv64", "ppc64le", "s390x")
@@ -51,6 +51,6 @@ def check_settings(
 
 def check_devices(parts: Parts, project: str, name: str, config: Config, devices: Devices) -> None:
     """Each device has a known type, valid keys, and what it refers to exists."""
-    context = load.context(parts.directory, project, name, config, parts.networks, parts.pools)
+    context = surroundings.context(parts, project, name, config)
     for device, settings in devices.items():
         load.device(device, settings, context).check()

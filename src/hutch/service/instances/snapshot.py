@@ -6,6 +6,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from hutch.access.projects import Kind, home
 from hutch.errors import AlreadyExists, Conflict, Invalid
 from hutch.schema.base import ZERO_TIME, now
 from hutch.schema.instance import InstanceRecord, SnapshotPost, SnapshotRecord
@@ -110,7 +111,8 @@ async def restore(parts: Parts, project: str, name: str, snapshot: str) -> None:
         await pool.restore(volume.of(record), snapshot)
         volatile = {key: value for key, value in record.config.items() if key.startswith("volatile.")}
         config = {key: value for key, value in kept.config.items() if not key.startswith("volatile.")}
-        profiles = [each for each in kept.profiles if parts.state.profiles.find(project, each)]
+        place = home(parts.state, project, Kind.PROFILES)
+        profiles = [each for each in kept.profiles if parts.state.profiles.find(place, each)]
         restored = replace(
             record,
             architecture=kept.architecture,

@@ -12,7 +12,7 @@ from hutch.runtime.base import Running
 from hutch.schema.base import Config, Devices, strings
 from hutch.schema.instance import InstancePut, InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import expand, limits, render, rules, volume
+from hutch.service.instances import expand, limits, render, rules, surroundings, volume
 from hutch.service.parts import Parts, instance_lock
 
 
@@ -186,12 +186,12 @@ def _fresh(
 ) -> tuple[Device, Config]:
     """A device to plug, and the volatile values that must be recorded first."""
     whole = after[0] | config
-    context = load.context(parts.directory, record.project, record.name, whole, parts.networks, parts.pools)
+    context = surroundings.context(parts, record.project, record.name, whole)
     device = load.device(name, after[1][name], context)
     if not device.live:
         raise Invalid(f"The device {name!r} cannot be added while the instance is running")
     fresh = {f"volatile.{name}.{key}": value for key, value in device.volatile().items()}
-    context = load.context(parts.directory, record.project, record.name, whole | fresh, parts.networks, parts.pools)
+    context = surroundings.context(parts, record.project, record.name, whole | fresh)
     return load.device(name, after[1][name], context), fresh
 
 

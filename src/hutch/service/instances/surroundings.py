@@ -1,0 +1,21 @@
+"""The surroundings of an instance's devices: what of this host its project lets it see."""
+
+from hutch.access.projects import Kind, home
+from hutch.device import load
+from hutch.device.base import Context
+from hutch.network.base import NetworkDriver
+from hutch.schema.base import Config
+from hutch.service.parts import Parts
+
+
+def context(parts: Parts, project: str, name: str, config: Config) -> Context:
+    """The surroundings with the instance's expanded config."""
+    return load.context(parts.directory, project, name, config, networks_of(parts, project), parts.pools)
+
+
+def networks_of(parts: Parts, project: str) -> dict[str, NetworkDriver]:
+    """The running managed networks that the project sees."""
+    place = home(parts.state, project, Kind.NETWORKS)
+    return {
+        name: driver for name, driver in parts.networks.items() if parts.state.networks.find(place, name) is not None
+    }
