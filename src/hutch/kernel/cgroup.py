@@ -21,6 +21,7 @@ FREEZE_DEADLINE = 10.0
 _REMOVE_GRACE = 0.5
 _V1_SHARES, _V2_WEIGHT = 1024, 100
 _NO_LIMIT = 1 << 60
+_ONLY_1 = {"memory.swappiness"}
 _THROTTLE = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
 
 
@@ -129,12 +130,31 @@ class Group:
             controller = file.partition(".")[0]
             legacy = "blkio" if controller == "io" else controller
             if legacy in self.layout.legacy:
-                found += _translate(file, value, limits)
+                found += [(self._weight(each), text) for each, text in _translate(file, value, limits)]
+            elif file in _ONLY_1:
+                continue
+            elif file == "io.weight":
+                self.layout.root(file)
+                found.append((self._weight(file), value))
             else:
                 self.layout.root(file)
                 found += [(file, line) for line in value.splitlines()]
         # Version 1 refuses a swap-and-memory limit below the memory limit: the larger step first is the caller's `write`.
         return sorted(found, key=lambda setting: setting[0].startswith("memory.memsw"))
+
+    def only_unified(self, limits: Mapping[str, str]) -> dict[str, str]:
+        """The settings that belong to version 2 on a host with both: liblxc leaves them out there."""
+        if self.layout.pure or self.layout.unified is None:
+            return {}
+        written = {file for file, _ in self.settings(limits)}
+        there = _controllers(self.layout.unified)
+        return {file: value for file, value in limits.items() if file in written and file.partition(".")[0] in there}
+
+    def _weight(self, file: str) -> str:
+        """A weight goes to the scheduler that the kernel has: BFQ keeps its own."""
+        bfq = {"blkio.weight": "blkio.bfq.weight", "io.weight": "io.bfq.weight"}.get(file, "")
+        folder = self.layout.root(file) / Path(self.path).parent
+        return bfq if bfq and not (folder / file).exists() and (folder / bfq).exists() else file
 
     def check(self, settings: Iterable[tuple[str, str]]) -> None:
         """Raises Unsupported for a setting whose file the kernel does not offer (asked of the prepared parent)."""

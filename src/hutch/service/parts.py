@@ -41,7 +41,8 @@ Listen = Callable[[str], Awaitable[None]]
 @dataclass(frozen=True)
 class Parts:
     """`pools` and `networks` hold the running drivers by name, `live` the devices of each running guest by
-    (project, name), `rendered` instances as JSON with what they were made from, `boot` is the kernel's boot id,
+    (project, name), `cpus` what those have as limits.cpu and `pinned` the set that each was given, `rendered`
+    instances as JSON with what they were made from, `boot` is the kernel's boot id,
     `certificate` (PEM) and `fingerprint` are the server's own, `failures` counts wrong tokens by address."""
 
     directory: Path
@@ -60,6 +61,8 @@ class Parts:
     pools: dict[str, StorageDriver] = field(default_factory=dict)
     networks: dict[str, NetworkDriver] = field(default_factory=dict)
     live: dict[tuple[str, str], list[Device]] = field(default_factory=dict)
+    cpus: dict[tuple[str, str], str] = field(default_factory=dict)
+    pinned: dict[tuple[str, str], str] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     rendered: dict[tuple[str, str], tuple[Any, bytes]] = field(default_factory=dict)
 

@@ -69,6 +69,8 @@ class Driver(Runtime):
         try:
             await (self._lxc_start(plan) if plan.images is None else self._lxc_restore(plan, plan.images))
             seen = await asyncio.to_thread(find.started, plan.directory, groups[0])
+            if late := groups[0].only_unified(plan.limits):
+                await asyncio.to_thread(groups[0].write, late)
         except (HutchError, OSError):
             await asyncio.to_thread(find.end_monitor, plan.directory)
             await asyncio.to_thread(clear, plan.directory, groups)

@@ -27,6 +27,11 @@ def as_bool(value: str | None, default: bool = False) -> bool:
     raise Invalid(f"invalid value for a boolean {value!r}: true or false is expected")
 
 
+def is_bool(value: str) -> bool:
+    """Whether the value is one of those words."""
+    return value.lower() in _TRUE | _FALSE
+
+
 def as_bytes(value: str) -> int:
     """`10GiB`, `500MB`, `4096` as bytes; kB is 1000, KiB 1024."""
     match = re.fullmatch(r"(\d+)\s*([A-Za-z]*)", value.strip())

@@ -4,15 +4,39 @@ import re
 
 from hutch.errors import Invalid
 from hutch.schema.base import Config
-from hutch.schema.keys.base import Key, as_bool, as_bytes, as_int, boolean, check_all, integer, text
+from hutch.schema.keys.base import (
+    Key,
+    as_bool,
+    as_bytes,
+    as_int,
+    boolean,
+    check_all,
+    choice,
+    integer,
+    is_bool,
+    size,
+    text,
+)
 
 FREE = ("user.", "volatile.", "environment.", "image.", "linux.sysctl.", "limits.kernel.")
+
+HUGE_PAGES = ("64KB", "1MB", "2MB", "1GB")
+"""Sizes of huge pages as the kernel's control groups name them."""
+
+_RLIMITS = (
+    *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"),
+    *("rss", "rtprio", "rttime", "sigpending", "stack"),
+)
 
 
 def _memory(value: str) -> object:
     if value.endswith("%") and value[:-1].isdigit():
         return value
     return as_bytes(value)
+
+
+def _swap(value: str) -> object:
+    return as_bool(value) if is_bool(value) else _memory(value)
 
 
 def _allowance(value: str) -> object:
@@ -22,7 +46,7 @@ def _allowance(value: str) -> object:
 
 
 def _cpus(value: str) -> object:
-    if not re.fullmatch(r"\d+|\d+(-\d+)?(,\d+(-\d+)?)*", value):
+    if not re.fullmatch(r"[1-9]\d*|\d+(-\d+)?(,\d+(-\d+)?)*", value) or value == "0":
         raise Invalid(f"invalid CPU limit {value!r}: a number of CPUs or a set such as 0-3 or 0,2 is expected")
     return value
 
@@ -30,6 +54,12 @@ def _cpus(value: str) -> object:
 def _priority(value: str) -> object:
     if not 0 <= (number := as_int(value)) <= 10:
         raise Invalid(f"invalid priority {number}: 0 to 10 is expected")
+    return number
+
+
+def _processes(value: str) -> object:
+    if (number := as_int(value)) < 1:
+        raise Invalid(f"invalid number of processes {number}: at least 1 is expected")
     return number
 
 
@@ -47,10 +77,26 @@ KEYS: dict[str, Key] = {
     "limits.cpu.priority": Key(
         "Share of CPU time beside others with the same set, 0 to 10", "integer", "10", check=_priority
     ),
+    "limits.disk.priority": Key(
+        "Share of disk time beside others under load, 0 to 10", "integer", "5", check=_priority
+    ),
     "limits.memory": Key("Bytes of memory, or a percentage of the host's", "size", check=_memory),
-    "limits.memory.enforce": Key("hard, or soft: only under memory pressure", "string", "hard"),
-    "limits.memory.swap": boolean("Whether the guest's memory may be swapped out", "true"),
-    "limits.processes": integer("The most processes that may run"),
+    "limits.memory.enforce": choice(
+        "hard: the guest never has more; soft: only when the host is short of memory", "hard", "soft", default="hard"
+    ),
+    "limits.memory.swap": Key(
+        "Whether the guest's memory may be swapped out, or how much of it: bytes or a percentage",
+        "bool or size",
+        "true",
+        check=_swap,
+    ),
+    "limits.memory.swap.priority": Key(
+        "0 to 10: the higher, the later the guest's memory is swapped out; version 1 of control groups only",
+        "integer",
+        "10",
+        check=_priority,
+    ),
+    "limits.processes": Key("The most processes that may run", "integer", check=_processes),
     "migration.stateful": boolean("Whether stateful stop, snapshot and live migration are allowed", "false"),
     "raw.lxc": text("Lines for liblxc's configuration, as they are", live=False),
     "security.nesting": boolean("Whether containers may run inside", "false", live=False),
@@ -59,7 +105,7 @@ KEYS: dict[str, Key] = {
     "cloud-init.network-config": text("Network configuration for cloud-init"),
     "cloud-init.user-data": text("User data for cloud-init"),
     "cloud-init.vendor-data": text("Vendor data for cloud-init"),
-}
+} | {f"limits.hugepages.{pages}": size(f"Bytes of huge pages of {pages}; no limit when empty") for pages in HUGE_PAGES}
 
 
 def check(what: str, config: Config) -> None:
@@ -68,6 +114,24 @@ def check(what: str, config: Config) -> None:
     for key in config:
         if key.startswith("environment.") and not re.fullmatch(r"environment\.\w+", key):
             raise Invalid(f"{what}: invalid environment variable name in {key}")
+        if key.startswith("limits.kernel.") and config[key]:
+            _check_rlimit(what, key, config[key])
+        if key.startswith("linux.sysctl.") and not re.fullmatch(r"linux\.sysctl\.[\w.*/-]+", key):
+            raise Invalid(f"{what}: invalid name of a sysctl in {key}")
+
+
+def _check_rlimit(what: str, key: str, value: str) -> None:
+    if (name := key.removeprefix("limits.kernel.")) not in _RLIMITS:
+        raise Invalid(f"{what}: Unknown configuration key: {key} (known limits: {', '.join(_RLIMITS)})")
+    parts = value.split(":")
+    if len(parts) > 2 or not all(re.fullmatch(r"\d+|unlimited", part) for part in parts):
+        raise Invalid(f"{what}: invalid value {value!r} for {key}: NUMBER, SOFT:HARD or unlimited is expected")
+    if len(parts) == 2 and _rlimit(parts[0]) > _rlimit(parts[1]):
+        raise Invalid(f"{what}: {key}: the soft limit of {name} is above the hard one")
+
+
+def _rlimit(value: str) -> float:
+    return float("inf") if value == "unlimited" else int(value)
 
 
 def privileged(config: Config) -> bool:

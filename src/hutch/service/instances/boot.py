@@ -1,15 +1,17 @@
 """Instances over the life of the daemon: found again at its start, started with the host, stopped with it."""
 
 import asyncio
+import contextlib
 import logging
 from itertools import groupby
 
 from msgspec.structs import replace
 
-from hutch.errors import HutchError
+from hutch.errors import HutchError, Invalid
+from hutch.runtime.base import Running
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import expand, power, rename, stateful, volume
+from hutch.service.instances import cpus, expand, power, rename, stateful, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import Volume
 
@@ -46,6 +48,7 @@ async def adopt(parts: Parts) -> None:
             await _adopt(parts, record)
 
     await asyncio.gather(*(one(record) for record in parts.state.instances.all()))
+    await cpus.settle(parts)
 
 
 async def _adopt(parts: Parts, record: InstanceRecord) -> None:
@@ -54,7 +57,10 @@ async def _adopt(parts: Parts, record: InstanceRecord) -> None:
         return
     found = await parts.runtime.adopt(record.project, record.name, directory)
     parts.live[record.project, record.name] = power.live_devices(parts, record)
-    if found == "stop":
+    if isinstance(found, Running):
+        with contextlib.suppress(Invalid):
+            cpus.want(parts, (record.project, record.name), expand.of(parts.state, record)[0].get("limits.cpu", ""))
+    elif found == "stop":
         await power.ended(parts, record.project, record.name, found)
     elif found is None or found == "reboot":
         log.info("instance %s went down %s", record.name, "to reboot" if found else "with the host")

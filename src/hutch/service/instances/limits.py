@@ -1,11 +1,11 @@
-"""limits.* as cgroup settings, in cgroup v2's words (the runtime translates them for v1)."""
+"""limits.* as cgroup settings, in cgroup v2's words (the runtime translates them for v1). CPUs are placed in cpus.py."""
 
 import os
 import re
 
 from hutch.schema.base import Config
-from hutch.schema.keys import instance as keys
-from hutch.schema.keys.base import as_bytes
+from hutch.schema.keys.base import as_bool, as_bytes, is_bool
+from hutch.schema.keys.instance import HUGE_PAGES
 
 
 def of(config: Config) -> dict[str, str]:
@@ -14,12 +14,14 @@ def of(config: Config) -> dict[str, str]:
     if memory := config.get("limits.memory", ""):
         soft = config.get("limits.memory.enforce") == "soft"
         found["memory.high" if soft else "memory.max"] = str(_memory(memory))
-        if not keys.flag(config, "limits.memory.swap"):
-            found["memory.swap.max"] = "0"
+    found |= _swap(config)
     if processes := config.get("limits.processes", ""):
         found["pids.max"] = processes
-    if cpus := config.get("limits.cpu", ""):
-        found["cpuset.cpus"] = _cpus(cpus)
+    if priority := config.get("limits.disk.priority", ""):
+        found["io.weight"] = f"default {max(10, int(priority) * 100)}"
+    for size in HUGE_PAGES:
+        if pages := config.get(f"limits.hugepages.{size}", ""):
+            found[f"hugetlb.{size}.max"] = str(as_bytes(pages))
     found |= _cpu_time(config)
     return found
 
@@ -28,11 +30,12 @@ LIFTED = {
     "memory.max": "max",
     "memory.high": "max",
     "memory.swap.max": "max",
+    "memory.swappiness": "60",
     "pids.max": "max",
     "cpu.max": "max 100000",
     "cpu.weight": "100",
-    "cpuset.cpus": "",
-}
+    "io.weight": "default 100",
+} | {f"hugetlb.{size}.max": "max" for size in HUGE_PAGES}
 """What each setting is written as when its limit is taken away."""
 
 
@@ -43,13 +46,17 @@ def _memory(value: str) -> int:
     return as_bytes(value)
 
 
-def _cpus(value: str) -> str:
-    """A number becomes a set of as many CPUs; a set stays as it is."""
-    if not value.isdigit():
-        return value
-    available = sorted(os.sched_getaffinity(0))
-    count = max(1, min(int(value), len(available)))
-    return ",".join(map(str, available[:count]))
+def _swap(config: Config) -> dict[str, str]:
+    found: dict[str, str] = {}
+    swap, priority = config.get("limits.memory.swap", ""), config.get("limits.memory.swap.priority", "")
+    if swap and not is_bool(swap):
+        found["memory.swap.max"] = str(_memory(swap))
+    elif not as_bool(swap, True):
+        found["memory.swap.max"] = "0"
+        found["memory.swappiness"] = "0"
+    if priority and "memory.swappiness" not in found:
+        found["memory.swappiness"] = str(50 + int(priority))
+    return found
 
 
 def _cpu_time(config: Config) -> dict[str, str]:

@@ -17,7 +17,7 @@ from hutch.runtime.plan import LaunchPlan
 from hutch.schema.base import Config, now
 from hutch.schema.instance import InstanceRecord, StatePut
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import delete, expand, limits, render, surroundings, volume
+from hutch.service.instances import cpus, delete, expand, limits, render, surroundings, volume
 from hutch.service.instances import stateful as state
 from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import StorageDriver
@@ -98,6 +98,8 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
     async with AsyncExitStack() as undo:
         undo.push_async_callback(_remember_power, parts, project, name, "STOPPED")
         undo.push_async_callback(asyncio.to_thread, mount.detach, directory / "rootfs")
+        undo.push_async_callback(cpus.leave, parts, (project, name))
+        pinned = cpus.want(parts, (project, name), config.get("limits.cpu", ""))
         await _mount_root(parts, record, pool, idmap, config)
         slave = await parts.consoles.open(project, name, directory, idmap)
         plan = LaunchPlan(
@@ -112,7 +114,7 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
             idmap=idmap,
             console=slave,
             environment=_prefixed(config, "environment."),
-            limits=limits.of(config),
+            limits=limits.of(config) | pinned,
             rlimits=_prefixed(config, "limits.kernel."),
             sysctls=_prefixed(config, "linux.sysctl."),
             raw=config.get("raw.lxc", ""),
@@ -122,6 +124,9 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
         await (state.restore(parts, plan) if record.stateful else parts.runtime.start(plan))
         parts.live[project, name] = plugged
         undo.pop_all()
+    if pinned:
+        parts.pinned[project, name] = pinned["cpuset.cpus"]
+        await cpus.settle(parts)
     if record.stateful:
         await state.remember(parts, record, stateful=False)
     await _remember_power(parts, project, name, "RUNNING")
@@ -269,6 +274,7 @@ async def cleared(parts: Parts, project: str, name: str, power: str = "STOPPED")
         _release(name, parts.live.pop((project, name), [])),
         asyncio.to_thread(mount.detach, parts.instance_directory(project, name) / "rootfs"),
         parts.consoles.close(project, name),
+        cpus.leave(parts, (project, name)),
     )
     await _remember_power(parts, project, name, power)
 

@@ -12,7 +12,7 @@ from hutch.runtime.base import Running
 from hutch.schema.base import Config, Devices, strings
 from hutch.schema.instance import InstancePut, InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import expand, limits, render, rules, surroundings, volume
+from hutch.service.instances import cpus, expand, limits, render, rules, surroundings, volume
 from hutch.service.parts import Parts, instance_lock
 
 
@@ -108,10 +108,20 @@ async def apply(
             back = {key: old_limits.get(key, limits.LIFTED[key]) for key in changed}
             undo.push_async_callback(parts.runtime.set_limits, record.project, record.name, back)
             await parts.runtime.set_limits(record.project, record.name, changed)
+        await _pin(parts, (record.project, record.name), before[0], after[0], undo)
         record = await _replug(parts, record, running, before, after, undo)
         await _resize(parts, record, before[1], after[1])
         undo.pop_all()
     return record
+
+
+async def _pin(parts: Parts, key: tuple[str, str], before: Config, after: Config, undo: AsyncExitStack) -> None:
+    old, new = before.get("limits.cpu", ""), after.get("limits.cpu", "")
+    if old != new:
+        undo.push_async_callback(cpus.settle, parts)
+        undo.callback(cpus.want, parts, key, old)
+        cpus.want(parts, key, new)
+        await cpus.settle(parts)
 
 
 async def _resize(parts: Parts, record: InstanceRecord, before: Devices, after: Devices) -> None:
