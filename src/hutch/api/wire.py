@@ -1,18 +1,20 @@
 """Routes, envelopes and errors: how a handler's answer becomes HTTP.
 
-A handler is `async def get(request: Request) -> Answer`. Plain data is answered as a sync envelope, an Operation as an
-async one (202), Created as 201 with a Location; an aiohttp response goes out as it is. HutchError becomes an error
-envelope with its status. The envelope is LXD's (api-compat section 2).
+A handler is `async def put(request: Request, wanted: ProfilePut) -> Answer`: the second parameter, if there is one, is
+the request's document, decoded. Plain data is answered as a sync envelope, an Operation as an async one (202), Created
+as 201 with a Location; an aiohttp response goes out as it is. HutchError becomes an error envelope with its status.
+The envelope is LXD's (api-compat section 2). What is declared here is what /1.0/openapi.json tells (decision 22).
 """
 
 import asyncio
 import contextlib
 import hashlib
+import inspect
 import logging
 import re
 import socket as sockets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -57,6 +59,10 @@ class Rendered:
     """Metadata that is JSON already."""
 
     json: bytes
+
+
+class Upgrade:
+    """What a route gives that turns the connection into a websocket or another protocol."""
 
 
 class Request:
@@ -142,32 +148,54 @@ def _drop_nulls(value: Any) -> Any:
     return value
 
 
-Handler = Callable[[Request], Awaitable[Any]]
+Handler = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True)
 class Route:
+    """`takes` is the request's document (`bytes`: raw), `gives` what is in the envelope of a sync answer (`bytes`: raw,
+    no envelope; `Upgrade`), either a tuple where there are several; `query` has the parameters of this path alone."""
+
     method: str
     path: str
     handler: Handler
     untrusted: bool = False
     local: bool = False
+    takes: Any = None
+    gives: Any = None
+    query: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> Any:
+        """The document that the handler wants decoded, None when it reads the request itself."""
+        parameters = list(inspect.signature(self.handler).parameters.values())
+        return parameters[1].annotation if len(parameters) > 1 else None
 
 
 @dataclass
 class Routes:
-    """The routes of one URL family; each module of api/routes has one called `routes`."""
+    """The routes of one URL family; each module of api/routes has one called `routes`. `scoped`: in a project."""
 
+    scoped: bool = True
     routes: list[Route] = field(default_factory=list)
 
     def __call__(
-        self, method: str, path: str, *, untrusted: bool = False, local: bool = False
+        self,
+        method: str,
+        path: str,
+        *,
+        untrusted: bool = False,
+        local: bool = False,
+        takes: Any = None,
+        gives: Any = None,
+        query: Mapping[str, str] | None = None,
     ) -> Callable[[Handler], Handler]:
         """Serve `method path` with the decorated handler. `untrusted`: callers without trust are let in too;
-        `local`: only the Unix socket's are."""
+        `local`: only the Unix socket's are. The rest says what the signature does not: see Route."""
 
         def register(handler: Handler) -> Handler:
-            self.routes.append(Route(method, path, handler, untrusted, local))
+            route = Route(method, path, handler, untrusted, local, takes, gives, query or {})
+            self.routes.append(replace(route, takes=route.reads or takes))
             return handler
 
         return register
@@ -224,6 +252,8 @@ def failure(error: HutchError) -> web.Response:
 
 
 def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    reads = route.reads
+
     async def serve(http: web.Request) -> web.StreamResponse:
         try:
             caller = http.app[CALLER](http)
@@ -236,7 +266,8 @@ def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
                     raise Forbidden("Forbidden")
                 if http.method != "GET" and request.project != "default":
                     request.parts.state.projects.get(request.project)
-                return answer(await route.handler(request))
+                wanted = (await request.read(reads),) if reads is not None else ()
+                return answer(await route.handler(request, *wanted))
             finally:
                 requestor.reset(token)
         except HutchError as error:

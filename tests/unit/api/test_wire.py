@@ -37,8 +37,7 @@ def _routes() -> Routes:
         request.match_etag({"name": request["name"]})
 
     @routes("POST", "/1.0/things")
-    async def post(request: Request) -> Created:
-        body = await request.read(Body)
+    async def post(request: Request, body: Body) -> Created:
         if body.size < 0:
             raise Invalid("a negative size")
         return Created(request.url("things", body.name))

@@ -3,13 +3,15 @@
 from typing import Any
 
 from hutch.api.wire import Created, Request, Routes, Tagged
+from hutch.schema.answers.certificate import Certificate
 from hutch.schema.certificate import CertificatePost, CertificatePut
 from hutch.service import certificates
+from hutch.work.operations import Operation
 
-routes = Routes()
+routes = Routes(scoped=False)
 
 
-@routes("GET", "/1.0/certificates")
+@routes("GET", "/1.0/certificates", gives=list[Certificate])
 async def list_all(request: Request) -> Any:
     records = request.parts.state.certificates.all()
     if not request.recursion:
@@ -18,38 +20,37 @@ async def list_all(request: Request) -> Any:
 
 
 @routes("POST", "/1.0/certificates", untrusted=True)
-async def post(request: Request) -> Any:
-    wanted = await request.read(CertificatePost)
+async def post(request: Request, wanted: CertificatePost) -> Operation | Created:
     if wanted.token and request.caller.trusted:
         return await certificates.issue(request.parts, wanted)
     record = await certificates.add(request.parts, request.caller, wanted)
     return Created(f"/1.0/certificates/{record.fingerprint}")
 
 
-@routes("GET", "/1.0/certificates/{fingerprint}")
+@routes("GET", "/1.0/certificates/{fingerprint}", gives=Certificate)
 async def get(request: Request) -> Tagged:
     record = certificates.find(request.parts, request["fingerprint"])
     return Tagged(certificates.document(record), certificates.editable(record))
 
 
-async def _put(request: Request) -> None:
+async def _put(request: Request, wanted: CertificatePut) -> None:
     await certificates.put(
         request.parts,
         request.caller,
         request["fingerprint"],
-        await request.read(CertificatePut),
+        wanted,
         lambda record: request.match_etag(certificates.editable(record)),
     )
 
 
 @routes("PUT", "/1.0/certificates/{fingerprint}")
-async def put(request: Request) -> None:
-    await _put(request)
+async def put(request: Request, wanted: CertificatePut) -> None:
+    await _put(request, wanted)
 
 
 @routes("PATCH", "/1.0/certificates/{fingerprint}")
-async def patch(request: Request) -> None:
-    await _put(request)
+async def patch(request: Request, wanted: CertificatePut) -> None:
+    await _put(request, wanted)
 
 
 @routes("DELETE", "/1.0/certificates/{fingerprint}")

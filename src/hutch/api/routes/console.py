@@ -19,8 +19,8 @@ async def get(request: Request) -> web.Response:
 
 
 @routes("POST", PATH)
-async def post(request: Request) -> Operation:
-    return console.start(request.parts, request.project, request["name"], await request.read(ConsolePost))
+async def post(request: Request, wanted: ConsolePost) -> Operation:
+    return console.start(request.parts, request.project, request["name"], wanted)
 
 
 @routes("DELETE", PATH)

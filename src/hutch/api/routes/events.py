@@ -5,17 +5,18 @@ import contextlib
 
 from aiohttp import web
 
-from hutch.api.wire import Request, Routes, upgrade
+from hutch.api.wire import Request, Routes, Upgrade, upgrade
 from hutch.errors import Invalid
 from hutch.schema.base import encode
 from hutch.work.events import TYPES, Subscription
 
 routes = Routes()
+_QUERY = {"type": "Of operation, logging, lifecycle, comma separated", "all-projects": "true: of every project"}
 _OTHERS = ("network-acl", "ovn")
 """Types that clients may ask for and that never come here."""
 
 
-@routes("GET", "/1.0/events")
+@routes("GET", "/1.0/events", gives=Upgrade, query=_QUERY)
 async def get(request: Request) -> web.StreamResponse:
     types = _types(request)
     if request.all_projects and request.query.get("project"):

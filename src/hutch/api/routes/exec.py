@@ -9,5 +9,5 @@ routes = Routes()
 
 
 @routes("POST", "/1.0/instances/{name}/exec")
-async def post(request: Request) -> Operation:
-    return await verb.start(request.parts, request.project, request["name"], await request.read(ExecPost))
+async def post(request: Request, wanted: ExecPost) -> Operation:
+    return await verb.start(request.parts, request.project, request["name"], wanted)

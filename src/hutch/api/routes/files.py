@@ -14,9 +14,10 @@ from hutch.service.instances.files import BLOCK, Entry, Facts, Wanted
 log = logging.getLogger(__name__)
 routes = Routes()
 PATH = "/1.0/instances/{name}/files"
+_QUERY = {"path": "The path in the instance"}
 
 
-@routes("GET", PATH)
+@routes("GET", PATH, gives=(bytes, list[str]), query=_QUERY)
 async def get(request: Request) -> web.StreamResponse:
     path = _path(request)
     async with files.opened(request.parts, request.project, request["name"], path) as entry:
@@ -58,7 +59,7 @@ def _break_off(request: Request) -> None:
     raise ConnectionResetError("the file became shorter while it was sent")
 
 
-@routes("HEAD", PATH)
+@routes("HEAD", PATH, gives=bytes, query=_QUERY)
 async def head(request: Request) -> web.StreamResponse:
     async with files.opened(request.parts, request.project, request["name"], _path(request)) as entry:
         response = web.StreamResponse(headers=_headers(entry.facts))
@@ -68,7 +69,7 @@ async def head(request: Request) -> web.StreamResponse:
         return response
 
 
-@routes("POST", PATH)
+@routes("POST", PATH, takes=bytes, query=_QUERY)
 async def post(request: Request) -> None:
     mode = request.header("write") or "overwrite"
     if mode not in ("overwrite", "append"):
@@ -86,7 +87,7 @@ async def post(request: Request) -> None:
     await files.write(request.parts, request.project, request["name"], _path(request), wanted, _body(request))
 
 
-@routes("DELETE", PATH)
+@routes("DELETE", PATH, query=_QUERY)
 async def delete(request: Request) -> None:
     await files.delete(request.parts, request.project, request["name"], _path(request))
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from hutch.api.wire import Created, Request, Routes, Tagged
 from hutch.errors import NotFound
+from hutch.schema.answers.image import ImageAlias
 from hutch.schema.image import AliasPost
 from hutch.service import image_aliases, images
 
@@ -11,7 +12,7 @@ routes = Routes()
 PATH = "/1.0/images/aliases/{name:.+}"
 
 
-@routes("GET", "/1.0/images/aliases")
+@routes("GET", "/1.0/images/aliases", gives=list[ImageAlias])
 async def list_all(request: Request) -> Any:
     records = image_aliases.every(request.parts, request.project)
     if not request.recursion:
@@ -20,12 +21,12 @@ async def list_all(request: Request) -> Any:
 
 
 @routes("POST", "/1.0/images/aliases")
-async def post(request: Request) -> Created:
-    record = await image_aliases.create(request.parts, request.project, await request.read(AliasPost))
+async def post(request: Request, wanted: AliasPost) -> Created:
+    record = await image_aliases.create(request.parts, request.project, wanted)
     return Created(image_aliases.url(request.project, record.name))
 
 
-@routes("GET", PATH, untrusted=True)
+@routes("GET", PATH, untrusted=True, gives=ImageAlias)
 async def get(request: Request) -> Tagged:
     record = image_aliases.get(request.parts, request.project, request["name"])
     if not request.caller.trusted and not images.find(request.parts, request.project, record.target).public:
@@ -33,31 +34,30 @@ async def get(request: Request) -> Tagged:
     return Tagged(image_aliases.document(record), image_aliases.editable(record))
 
 
-async def _put(request: Request, *, merge: bool) -> None:
+async def _put(request: Request, wanted: AliasPost, *, merge: bool) -> None:
     await image_aliases.put(
         request.parts,
         request.project,
         request["name"],
-        await request.read(AliasPost),
+        wanted,
         lambda record: request.match_etag(image_aliases.editable(record)),
         merge=merge,
     )
 
 
 @routes("PUT", PATH)
-async def put(request: Request) -> None:
-    await _put(request, merge=False)
+async def put(request: Request, wanted: AliasPost) -> None:
+    await _put(request, wanted, merge=False)
 
 
 @routes("PATCH", PATH)
-async def patch(request: Request) -> None:
-    await _put(request, merge=True)
+async def patch(request: Request, wanted: AliasPost) -> None:
+    await _put(request, wanted, merge=True)
 
 
 @routes("POST", PATH)
-async def rename(request: Request) -> Created:
-    wanted = (await request.read(AliasPost)).name
-    record = await image_aliases.rename(request.parts, request.project, request["name"], wanted)
+async def rename(request: Request, wanted: AliasPost) -> Created:
+    record = await image_aliases.rename(request.parts, request.project, request["name"], wanted.name)
     return Created(image_aliases.url(request.project, record.name))
 
 

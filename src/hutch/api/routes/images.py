@@ -8,12 +8,14 @@ from aiohttp import web
 from hutch.api.images import export, upload
 from hutch.api.wire import Request, Routes, Tagged
 from hutch.errors import NotFound
+from hutch.schema.answers.image import Image
 from hutch.schema.image import ImagePost, ImagePut, ImageRecord
 from hutch.service import image_fetch, image_import, images, publish
 from hutch.work.operations import Operation
 
 routes = Routes()
 PATH = "/1.0/images/{fingerprint}"
+_SECRET = {"secret": "What shows an image that is not public to a caller without trust"}
 
 
 def _find(request: Request) -> ImageRecord:
@@ -26,7 +28,7 @@ def _find(request: Request) -> ImageRecord:
     raise NotFound("Image not found")
 
 
-@routes("GET", "/1.0/images", untrusted=True)
+@routes("GET", "/1.0/images", untrusted=True, gives=list[Image])
 async def list_all(request: Request) -> Any:
     places = [] if request.all_projects else [images.home(request.parts, request.project)]
     records = [each for each in request.parts.state.images.all(*places) if request.caller.trusted or each.public]
@@ -42,7 +44,7 @@ def _shown(request: Request, record: ImageRecord) -> str:
     return record.project if request.all_projects else request.project
 
 
-@routes("POST", "/1.0/images")
+@routes("POST", "/1.0/images", takes=(ImagePost, bytes))
 async def post(request: Request) -> Operation:
     wanted = await upload.wish(request)
     return await upload.receive(request, wanted) if isinstance(wanted, bytes) else _create(request, wanted)
@@ -59,30 +61,30 @@ def _create(request: Request, wanted: ImagePost) -> Operation:
     raise image_import.refuse(kind, wanted.source.mode)
 
 
-@routes("GET", PATH, untrusted=True)
+@routes("GET", PATH, untrusted=True, gives=Image, query=_SECRET)
 async def get(request: Request) -> Tagged:
     record = _find(request)
     return Tagged(images.document(request.parts, record), images.editable(record))
 
 
-async def _put(request: Request, *, merge: bool) -> None:
+async def _put(request: Request, wanted: ImagePut, *, merge: bool) -> None:
     await images.put(
         request.parts,
         _find(request),
-        await request.read(ImagePut),
+        wanted,
         lambda record: request.match_etag(images.editable(record)),
         merge=merge,
     )
 
 
 @routes("PUT", PATH)
-async def put(request: Request) -> None:
-    await _put(request, merge=False)
+async def put(request: Request, wanted: ImagePut) -> None:
+    await _put(request, wanted, merge=False)
 
 
 @routes("PATCH", PATH)
-async def patch(request: Request) -> None:
-    await _put(request, merge=True)
+async def patch(request: Request, wanted: ImagePut) -> None:
+    await _put(request, wanted, merge=True)
 
 
 @routes("DELETE", PATH)
@@ -90,7 +92,7 @@ async def delete(request: Request) -> Operation:
     return images.delete(request.parts, _find(request))
 
 
-@routes("GET", f"{PATH}/export", untrusted=True)
+@routes("GET", f"{PATH}/export", untrusted=True, query=_SECRET)
 async def get_export(request: Request) -> web.StreamResponse:
     record = _find(request)
     files = images.files(request.parts)

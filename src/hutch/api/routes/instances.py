@@ -7,6 +7,7 @@ import msgspec
 
 from hutch.api.wire import Rendered, Request, Routes, Tagged
 from hutch.errors import Invalid
+from hutch.schema.answers.instance import Instance, InstanceFull, InstanceState
 from hutch.schema.instance import InstancePost, InstancePut, InstanceRecord, StatePut
 from hutch.service.instances import bulk, create, delete, power, rename, render, snapshot, update
 from hutch.work.operations import Operation
@@ -31,7 +32,7 @@ def _records(request: Request) -> list[InstanceRecord]:
     return found
 
 
-@routes("GET", "/1.0/instances")
+@routes("GET", "/1.0/instances", gives=(list[Instance], list[InstanceFull]))
 async def list_all(request: Request) -> Any:
     records = _records(request)
     if request.query.get("filter"):
@@ -48,7 +49,7 @@ async def list_all(request: Request) -> Any:
     return Rendered(b"[" + b",".join(texts) + b"]")
 
 
-@routes("POST", "/1.0/instances")
+@routes("POST", "/1.0/instances", takes=(InstancePost, bytes))
 async def post(request: Request) -> Operation:
     if request.http.content_type == "application/octet-stream":
         raise Invalid("Importing instance backups is not available on this server")
@@ -56,11 +57,13 @@ async def post(request: Request) -> Operation:
 
 
 @routes("PUT", "/1.0/instances")
-async def put_all(request: Request) -> Operation:
-    return bulk.change(request.parts, request.project, (await request.read(bulk.BulkPut)).state)
+async def put_all(request: Request, wanted: bulk.BulkPut) -> Operation:
+    return bulk.change(request.parts, request.project, wanted.state)
 
 
-@routes("GET", "/1.0/instances/{name}")
+@routes(
+    "GET", "/1.0/instances/{name}", gives=(Instance, InstanceFull), query={"recursion": "1: with state and snapshots"}
+)
 async def get(request: Request) -> Tagged:
     record = request.parts.state.instances.get(request.project, request["name"])
     if request.recursion:
@@ -73,9 +76,8 @@ def _same(request: Request, record: InstanceRecord) -> None:
 
 
 @routes("PUT", "/1.0/instances/{name}")
-async def put(request: Request) -> Operation:
+async def put(request: Request, wanted: InstancePut) -> Operation:
     parts, project, name = request.parts, request.project, request["name"]
-    wanted = await request.read(InstancePut)
     record = parts.state.instances.get(project, name)
     _same(request, record)
     if wanted.restore:
@@ -97,14 +99,12 @@ async def put(request: Request) -> Operation:
 
 
 @routes("PATCH", "/1.0/instances/{name}")
-async def patch(request: Request) -> None:
-    wanted = await request.read(InstancePut)
+async def patch(request: Request, wanted: InstancePut) -> None:
     await update.patch(request.parts, request.project, request["name"], wanted, lambda record: _same(request, record))
 
 
 @routes("POST", "/1.0/instances/{name}")
-async def post_one(request: Request) -> Operation:
-    wanted = await request.read(RenamePost)
+async def post_one(request: Request, wanted: RenamePost) -> Operation:
     if wanted.migration or wanted.pool or wanted.project:
         raise Invalid("Moving instances between pools, projects and servers is not available on this server")
     return rename.rename(request.parts, request.project, request["name"], wanted.name)
@@ -115,12 +115,12 @@ async def delete_one(request: Request) -> Operation:
     return delete.delete(request.parts, request.project, request["name"])
 
 
-@routes("GET", "/1.0/instances/{name}/state")
+@routes("GET", "/1.0/instances/{name}/state", gives=InstanceState)
 async def get_state(request: Request) -> Tagged:
     record = request.parts.state.instances.get(request.project, request["name"])
     return Tagged(await render.state(request.parts, record), [])
 
 
 @routes("PUT", "/1.0/instances/{name}/state")
-async def put_state(request: Request) -> Operation:
-    return power.change(request.parts, request.project, request["name"], await request.read(StatePut))
+async def put_state(request: Request, wanted: StatePut) -> Operation:
+    return power.change(request.parts, request.project, request["name"], wanted)

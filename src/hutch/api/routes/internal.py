@@ -4,7 +4,7 @@ from hutch.api.wire import Request, Routes
 from hutch.errors import Unavailable
 from hutch.service import lifetime
 
-routes = Routes()
+routes = Routes(scoped=False)
 
 
 @routes("GET", "/internal/ready", local=True)

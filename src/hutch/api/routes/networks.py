@@ -4,6 +4,7 @@ from typing import Any
 
 from hutch.access.projects import Kind
 from hutch.api.wire import Created, Request, Routes, Tagged
+from hutch.schema.answers.network import Network, NetworkLease, NetworkState
 from hutch.schema.network import NetworkPut
 from hutch.service import networks
 
@@ -14,7 +15,7 @@ def _place(request: Request) -> str:
     return request.home(Kind.NETWORKS)
 
 
-@routes("GET", "/1.0/networks")
+@routes("GET", "/1.0/networks", gives=list[Network])
 async def list_all(request: Request) -> Any:
     found = await networks.every(request.parts, _place(request))
     if not request.recursion:
@@ -23,45 +24,44 @@ async def list_all(request: Request) -> Any:
 
 
 @routes("POST", "/1.0/networks")
-async def post(request: Request) -> Created:
-    record = await networks.create(request.parts, _place(request), await request.read(NetworkPut))
+async def post(request: Request, wanted: NetworkPut) -> Created:
+    record = await networks.create(request.parts, _place(request), wanted)
     return Created(networks.url(_place(request), record.name))
 
 
-@routes("GET", "/1.0/networks/{name}")
-async def get(request: Request) -> Any:
+@routes("GET", "/1.0/networks/{name}", gives=Network)
+async def get(request: Request) -> Tagged:
     record = request.parts.state.networks.find(_place(request), request["name"])
     if record is None:
         return Tagged(await networks.interface(_place(request), request["name"]))
     return Tagged(networks.document(request.parts, record), networks.editable(record))
 
 
-async def _put(request: Request, *, merge: bool) -> None:
+async def _put(request: Request, wanted: NetworkPut, *, merge: bool) -> None:
     await networks.put(
         request.parts,
         _place(request),
         request["name"],
-        await request.read(NetworkPut),
+        wanted,
         lambda record: request.match_etag(networks.editable(record)),
         merge=merge,
     )
 
 
 @routes("PUT", "/1.0/networks/{name}")
-async def put(request: Request) -> None:
-    await _put(request, merge=False)
+async def put(request: Request, wanted: NetworkPut) -> None:
+    await _put(request, wanted, merge=False)
 
 
 @routes("PATCH", "/1.0/networks/{name}")
-async def patch(request: Request) -> None:
-    await _put(request, merge=True)
+async def patch(request: Request, wanted: NetworkPut) -> None:
+    await _put(request, wanted, merge=True)
 
 
 @routes("POST", "/1.0/networks/{name}")
-async def rename(request: Request) -> Created:
-    new = (await request.read(NetworkPut)).name
-    await networks.rename(request.parts, _place(request), request["name"], new)
-    return Created(networks.url(_place(request), new))
+async def rename(request: Request, wanted: NetworkPut) -> Created:
+    await networks.rename(request.parts, _place(request), request["name"], wanted.name)
+    return Created(networks.url(_place(request), wanted.name))
 
 
 @routes("DELETE", "/1.0/networks/{name}")
@@ -69,12 +69,12 @@ async def delete(request: Request) -> None:
     await networks.delete(request.parts, _place(request), request["name"])
 
 
-@routes("GET", "/1.0/networks/{name}/state")
+@routes("GET", "/1.0/networks/{name}/state", gives=NetworkState)
 async def state(request: Request) -> dict[str, Any]:
     return await networks.state(request.parts, _place(request), request["name"])
 
 
-@routes("GET", "/1.0/networks/{name}/leases")
+@routes("GET", "/1.0/networks/{name}/leases", gives=tuple[NetworkLease, ...])
 async def leases(request: Request) -> list[dict[str, str]]:
     request.parts.state.networks.get(_place(request), request["name"])
     return [

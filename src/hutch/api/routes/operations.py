@@ -6,16 +6,20 @@ from typing import Any
 
 from aiohttp import web
 
-from hutch.api.wire import Request, Routes, WebSocket, upgrade
+from hutch.api.wire import Request, Routes, Upgrade, WebSocket, upgrade
 from hutch.errors import Forbidden, Invalid
+from hutch.schema.answers.operation import Operation as OperationAnswer
 from hutch.work.operations import Operation
 
 routes = Routes()
 PATH = "/1.0/operations"
 _GRACE = 30.0
+_SECRET = {"secret": "What shows that the caller may, in place of trust"}
+_WAIT = _SECRET | {"timeout": "Seconds to wait at the most; -1: for ever"}
+_RECURSION = {"recursion": "1: documents in place of URLs", "all-projects": "true: of every project"}
 
 
-@routes("GET", PATH)
+@routes("GET", PATH, gives=(dict[str, list[OperationAnswer]], dict[str, list[str]]), query=_RECURSION)
 async def get(request: Request) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for operation in request.parts.operations.all():
@@ -25,7 +29,7 @@ async def get(request: Request) -> dict[str, list[Any]]:
     return found
 
 
-@routes("GET", PATH + "/{id}")
+@routes("GET", PATH + "/{id}", gives=OperationAnswer)
 async def get_one(request: Request) -> dict[str, Any]:
     return request.parts.operations.get(request["id"]).document()
 
@@ -37,7 +41,7 @@ async def delete(request: Request) -> None:
     request.parts.events.lifecycle("operation-cancelled", operation.url, operation.project)
 
 
-@routes("GET", PATH + "/{id}/wait", untrusted=True)
+@routes("GET", PATH + "/{id}/wait", untrusted=True, gives=OperationAnswer, query=_WAIT)
 async def wait(request: Request) -> dict[str, Any]:
     """The operation once it has ended, or when the timeout is over: a failed one is answered with 200 as well."""
     secret = request.query.get("secret", "")
@@ -66,7 +70,7 @@ def _knows(operation: Operation, secret: str) -> bool:
     return any(hmac.compare_digest(each.encode(), secret.encode()) for each in secrets)
 
 
-@routes("GET", PATH + "/{id}/websocket", untrusted=True)
+@routes("GET", PATH + "/{id}/websocket", untrusted=True, gives=Upgrade, query=_SECRET)
 async def websocket(request: Request) -> web.StreamResponse:
     """One of the operation's websockets: the secret alone says which, and that the caller may."""
     operation = request.parts.operations.get(request["id"])

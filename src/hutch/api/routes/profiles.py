@@ -4,6 +4,7 @@ from typing import Any
 
 from hutch.access.projects import Kind
 from hutch.api.wire import Created, Request, Routes, Tagged
+from hutch.schema.answers.profile import Profile
 from hutch.schema.profile import ProfilePut
 from hutch.service import profiles
 
@@ -14,7 +15,7 @@ def _place(request: Request) -> str:
     return request.home(Kind.PROFILES)
 
 
-@routes("GET", "/1.0/profiles")
+@routes("GET", "/1.0/profiles", gives=list[Profile])
 async def list_all(request: Request) -> Any:
     records = request.parts.state.profiles.all(*([] if request.all_projects else [_place(request)]))
     if not request.recursion:
@@ -23,43 +24,42 @@ async def list_all(request: Request) -> Any:
 
 
 @routes("POST", "/1.0/profiles")
-async def post(request: Request) -> Created:
-    record = await profiles.create(request.parts, _place(request), await request.read(ProfilePut))
+async def post(request: Request, wanted: ProfilePut) -> Created:
+    record = await profiles.create(request.parts, _place(request), wanted)
     return Created(profiles.url(_place(request), record.name))
 
 
-@routes("GET", "/1.0/profiles/{name}")
+@routes("GET", "/1.0/profiles/{name}", gives=Profile)
 async def get(request: Request) -> Tagged:
     record = request.parts.state.profiles.get(_place(request), request["name"])
     return Tagged(profiles.document(request.parts, record), profiles.editable(record))
 
 
-async def _put(request: Request, *, merge: bool) -> None:
+async def _put(request: Request, wanted: ProfilePut, *, merge: bool) -> None:
     await profiles.put(
         request.parts,
         _place(request),
         request["name"],
-        await request.read(ProfilePut),
+        wanted,
         lambda record: request.match_etag(profiles.editable(record)),
         merge=merge,
     )
 
 
 @routes("PUT", "/1.0/profiles/{name}")
-async def put(request: Request) -> None:
-    await _put(request, merge=False)
+async def put(request: Request, wanted: ProfilePut) -> None:
+    await _put(request, wanted, merge=False)
 
 
 @routes("PATCH", "/1.0/profiles/{name}")
-async def patch(request: Request) -> None:
-    await _put(request, merge=True)
+async def patch(request: Request, wanted: ProfilePut) -> None:
+    await _put(request, wanted, merge=True)
 
 
 @routes("POST", "/1.0/profiles/{name}")
-async def rename(request: Request) -> Created:
-    new = (await request.read(ProfilePut)).name
-    await profiles.rename(request.parts, _place(request), request["name"], new)
-    return Created(profiles.url(_place(request), new))
+async def rename(request: Request, wanted: ProfilePut) -> Created:
+    await profiles.rename(request.parts, _place(request), request["name"], wanted.name)
+    return Created(profiles.url(_place(request), wanted.name))
 
 
 @routes("DELETE", "/1.0/profiles/{name}")

@@ -3,15 +3,16 @@
 from typing import Any
 
 from hutch.api.wire import Created, Request, Routes, Tagged
+from hutch.schema.answers.project import Project
 from hutch.schema.project import ProjectPut
 from hutch.service import projects
 from hutch.work.operations import Operation
 
-routes = Routes()
+routes = Routes(scoped=False)
 PATH = "/1.0/projects/{name}"
 
 
-@routes("GET", "/1.0/projects")
+@routes("GET", "/1.0/projects", gives=list[Project])
 async def list_all(request: Request) -> Any:
     records = request.parts.state.projects.all()
     if not request.recursion:
@@ -20,40 +21,40 @@ async def list_all(request: Request) -> Any:
 
 
 @routes("POST", "/1.0/projects")
-async def post(request: Request) -> Created:
-    record = await projects.create(request.parts, await request.read(ProjectPut))
+async def post(request: Request, wanted: ProjectPut) -> Created:
+    record = await projects.create(request.parts, wanted)
     return Created(projects.url(record.name))
 
 
-@routes("GET", PATH)
+@routes("GET", PATH, gives=Project)
 async def get(request: Request) -> Tagged:
     record = request.parts.state.projects.get(request["name"])
     return Tagged(projects.document(request.parts, record), projects.editable(record))
 
 
-async def _put(request: Request, *, merge: bool) -> None:
+async def _put(request: Request, wanted: ProjectPut, *, merge: bool) -> None:
     await projects.put(
         request.parts,
         request["name"],
-        await request.read(ProjectPut),
+        wanted,
         lambda record: request.match_etag(projects.editable(record)),
         merge=merge,
     )
 
 
 @routes("PUT", PATH)
-async def put(request: Request) -> None:
-    await _put(request, merge=False)
+async def put(request: Request, wanted: ProjectPut) -> None:
+    await _put(request, wanted, merge=False)
 
 
 @routes("PATCH", PATH)
-async def patch(request: Request) -> None:
-    await _put(request, merge=True)
+async def patch(request: Request, wanted: ProjectPut) -> None:
+    await _put(request, wanted, merge=True)
 
 
 @routes("POST", PATH)
-async def rename(request: Request) -> Operation:
-    return projects.rename(request.parts, request["name"], (await request.read(ProjectPut)).name)
+async def rename(request: Request, wanted: ProjectPut) -> Operation:
+    return projects.rename(request.parts, request["name"], wanted.name)
 
 
 @routes("DELETE", PATH)

@@ -8,7 +8,7 @@ from hutch.api.wire import Request, Routes
 from hutch.kernel import interfaces
 from hutch.service import resources
 
-routes = Routes()
+routes = Routes(scoped=False)
 
 
 @routes("GET", "/1.0/resources")

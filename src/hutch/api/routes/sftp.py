@@ -3,14 +3,14 @@
 from aiohttp import web
 
 from hutch.api.hijack import hijacked
-from hutch.api.wire import Request, Routes
+from hutch.api.wire import Request, Routes, Upgrade
 from hutch.errors import Invalid
 from hutch.service.instances import sftp
 
 routes = Routes()
 
 
-@routes("GET", "/1.0/instances/{name}/sftp")
+@routes("GET", "/1.0/instances/{name}/sftp", gives=Upgrade)
 async def get(request: Request) -> web.StreamResponse:
     if request.http.headers.get("Upgrade", "").lower() != "sftp":
         raise Invalid("Missing or invalid upgrade header")

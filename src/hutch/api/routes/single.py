@@ -3,11 +3,12 @@
 from typing import Any
 
 from hutch.api.wire import Request, Routes
+from hutch.schema.answers.server import Cluster
 
-routes = Routes()
+routes = Routes(scoped=False)
 
 
-@routes("GET", "/1.0/cluster")
+@routes("GET", "/1.0/cluster", gives=Cluster)
 async def cluster(request: Request) -> dict[str, Any]:
     return {"server_name": "", "enabled": False, "member_config": []}
 

@@ -7,6 +7,7 @@ import msgspec
 
 from hutch.api.wire import Request, Routes, Tagged
 from hutch.errors import Invalid
+from hutch.schema.answers.instance import InstanceSnapshot
 from hutch.schema.instance import SnapshotPost, SnapshotRecord
 from hutch.service.instances import render, snapshot
 from hutch.work.operations import Operation
@@ -28,7 +29,7 @@ def _editable(record: SnapshotRecord) -> dict[str, Any]:
     return {"expires_at": record.expires_at}
 
 
-@routes("GET", "/1.0/instances/{name}/snapshots")
+@routes("GET", "/1.0/instances/{name}/snapshots", gives=list[InstanceSnapshot])
 async def list_all(request: Request) -> Any:
     request.parts.state.instances.get(request.project, request["name"])
     records = request.parts.state.snapshots.all(request.project, request["name"])
@@ -38,22 +39,21 @@ async def list_all(request: Request) -> Any:
 
 
 @routes("POST", "/1.0/instances/{name}/snapshots")
-async def post(request: Request) -> Operation:
-    return snapshot.create(request.parts, request.project, request["name"], await request.read(SnapshotPost))
+async def post(request: Request, wanted: SnapshotPost) -> Operation:
+    return snapshot.create(request.parts, request.project, request["name"], wanted)
 
 
 def _record(request: Request) -> SnapshotRecord:
     return request.parts.state.snapshots.get(request.project, request["name"], request["snapshot"])
 
 
-@routes("GET", ONE)
+@routes("GET", ONE, gives=InstanceSnapshot)
 async def get(request: Request) -> Tagged:
     record = _record(request)
     return Tagged(render.snapshot_document(record), _editable(record))
 
 
-async def _set(request: Request) -> Operation:
-    wanted = await request.read(SnapshotPut)
+async def _set(request: Request, wanted: SnapshotPut) -> Operation:
     record = _record(request)
     request.match_etag(_editable(record))
     parts, project, name, kept = request.parts, request.project, record.instance, record.name
@@ -67,18 +67,17 @@ async def _set(request: Request) -> Operation:
 
 
 @routes("PUT", ONE)
-async def put(request: Request) -> Operation:
-    return await _set(request)
+async def put(request: Request, wanted: SnapshotPut) -> Operation:
+    return await _set(request, wanted)
 
 
 @routes("PATCH", ONE)
-async def patch(request: Request) -> Operation:
-    return await _set(request)
+async def patch(request: Request, wanted: SnapshotPut) -> Operation:
+    return await _set(request, wanted)
 
 
 @routes("POST", ONE)
-async def rename(request: Request) -> Operation:
-    wanted = await request.read(SnapshotRename)
+async def rename(request: Request, wanted: SnapshotRename) -> Operation:
     if wanted.migration:
         raise Invalid("Migrating snapshots between servers is not available on this server")
     return snapshot.rename(request.parts, request.project, request["name"], request["snapshot"], wanted.name)

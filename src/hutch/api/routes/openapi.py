@@ -1,0 +1,26 @@
+"""/1.0/openapi.json: this API, described for programs that generate clients."""
+
+import asyncio
+from functools import cache
+
+from aiohttp import web
+
+from hutch import registry
+from hutch.api import openapi
+from hutch.api.wire import Request, Routes
+from hutch.schema.base import encode
+
+routes = Routes(scoped=False)
+
+
+@routes("GET", "/1.0/openapi.json")
+async def get(request: Request) -> web.Response:
+    """The OpenAPI document, without an envelope."""
+    return web.Response(body=await asyncio.to_thread(_text), content_type="application/json")
+
+
+@cache
+def _text() -> bytes:
+    from hutch.api import routes as families
+
+    return encode(openapi.document(module.routes for module in registry.modules(families)))
