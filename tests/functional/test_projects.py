@@ -1,6 +1,6 @@
 """Projects: what each sees, how they are made, changed, renamed and deleted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,40 +11,6 @@ from tests.hosts.host import NETWORK, POOL
 
 Project = Callable[..., str]
 ROOT = {"root": {"type": "disk", "path": "/", "pool": POOL}}
-
-
-@pytest.fixture
-def project(host: Host) -> Iterator[Project]:
-    """Makes projects and answers their names; emptied and deleted after the test."""
-    names: list[str] = []
-
-    def make(name: str, **config: str) -> str:
-        settings = {key.replace("__", "-").replace("_", "."): value for key, value in config.items()}
-        host.call("POST", "/1.0/projects", {"name": name, "config": settings})
-        names.append(name)
-        return name
-
-    yield make
-    for name in names:
-        empty(host, name)
-        host.call("DELETE", f"/1.0/projects/{name}")
-
-
-def empty(host: Host, name: str) -> None:
-    """Delete everything that is in a project."""
-    for instance in host.get(f"/1.0/instances?project={name}&recursion=1"):
-        path = f"/1.0/instances/{instance['name']}"
-        if instance["status"] == "Running":
-            host.call("PUT", f"{path}/state?project={name}", {"action": "stop", "force": True})
-        host.call("DELETE", f"{path}?project={name}")
-    for kind in ("images", "networks", "profiles"):
-        for each in host.get(f"/1.0/{kind}?project={name}&recursion=1"):
-            if each["project"] == name and (kind, each["name" if kind != "images" else "fingerprint"]) != (
-                "profiles",
-                "default",
-            ):
-                word = each["fingerprint"] if kind == "images" else each["name"]
-                host.call("DELETE", f"/1.0/{kind}/{word}?project={name}")
 
 
 def launch(host: Host, project: str, name: str, **document: Any) -> None:

@@ -13,7 +13,7 @@ from hutch.image.files import Digest, Incoming
 from hutch.image.metadata import Contents, Metadata
 from hutch.schema.base import ZERO_TIME, now, strings
 from hutch.schema.image import AliasRecord, ImagePost, ImageRecord
-from hutch.service import images
+from hutch.service import allow, images
 from hutch.service.parts import Parts
 from hutch.work.operations import Operation
 
@@ -134,7 +134,7 @@ def _record(place: str, upload: Upload, wanted: ImagePost, about: Metadata) -> I
 
 async def commit(parts: Parts, made: ImageRecord, wanted: ImagePost) -> None:
     """The image and its aliases, in one step."""
-    async with parts.state.change() as transaction:
+    async with allow.settled(parts, made.project), parts.state.change() as transaction:
         transaction.put(made)
         for alias in wanted.aliases or []:
             check_alias(parts, made.project, alias.name)

@@ -14,7 +14,7 @@ from hutch.network import drivers, interfaces
 from hutch.network.base import NetworkDriver
 from hutch.schema.base import Config, strings
 from hutch.schema.network import NetworkPut, NetworkRecord
-from hutch.service import uses
+from hutch.service import allow, uses
 from hutch.service.parts import Parts
 
 
@@ -116,7 +116,9 @@ async def create(parts: Parts, project: str, wanted: NetworkPut) -> NetworkRecor
             name=wanted.name, project=project, type=kind, description=wanted.description or "", config=config
         )
         network = driver_of(parts, record)
-        await parts.state.put(record)
+        async with allow.settled(parts, project):
+            allow.network(parts, project)
+            await parts.state.put(record)
         try:
             await network.start()
         except BaseException:

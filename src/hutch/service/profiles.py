@@ -12,6 +12,7 @@ from hutch.schema.base import Config, Devices, strings
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
 from hutch.schema.profile import ProfilePut, ProfileRecord
+from hutch.service import allow
 from hutch.service.instances import expand, render, rules, update
 from hutch.service.parts import Parts, instance_lock
 
@@ -60,7 +61,9 @@ async def create(parts: Parts, project: str, wanted: ProfilePut) -> ProfileRecor
             devices={name: strings(each) for name, each in (wanted.devices or {}).items()},
         )
         _check(parts, record)
-        await parts.state.put(record)
+        async with allow.settled(parts, project):
+            allow.profile(parts, record)
+            await parts.state.put(record)
     parts.events.lifecycle("profile-created", url(project, record.name), project)
     return record
 
@@ -95,7 +98,9 @@ async def put(
 async def _apply(parts: Parts, old: ProfileRecord, new: ProfileRecord) -> None:
     """Store the profile and bring it to the instances that use it; those it cannot reach are named in the failure."""
     using = users(parts, old)
-    async with parts.locks.hold(*(instance_lock(each.project, each.name) for each in using)):
+    locks = [instance_lock(each.project, each.name) for each in using]
+    async with parts.locks.hold(*locks), allow.settled(parts, *tenants(parts.state, new.project, Kind.PROFILES)):
+        allow.profile(parts, new)
         before: dict[tuple[str, str], tuple[Config, Devices]] = {
             (each.project, each.name): expand.of(parts.state, each) for each in using
         }

@@ -15,7 +15,7 @@ from hutch.schema.keys import project as keys
 from hutch.schema.keys.base import as_bool
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectPut, ProjectRecord
-from hutch.service import images, networks, profiles
+from hutch.service import allow, images, networks, profiles
 from hutch.service.instances import render
 from hutch.service.parts import Parts
 from hutch.work.operations import Operation
@@ -23,11 +23,6 @@ from hutch.work.operations import Operation
 
 def url(name: str) -> str:
     return f"/1.0/projects/{quote(name, safe='')}"
-
-
-def lock(name: str) -> str:
-    """What the lock is called that keeps a project's rules and totals as they are while they are checked and changed."""
-    return f"project/{name}"
 
 
 def used_by(parts: Parts, name: str) -> list[str]:
@@ -77,7 +72,7 @@ async def create(parts: Parts, wanted: ProjectPut) -> ProjectRecord:
     given = {key: value for key, value in strings(wanted.config).items() if value != ""}
     config = dict.fromkeys(keys.FEATURES_ON, "true") | given
     keys.check(wanted.name, config)
-    async with parts.locks.hold(lock(wanted.name)):
+    async with parts.locks.hold(allow.lock(wanted.name)):
         if parts.state.projects.find(wanted.name) is not None:
             raise AlreadyExists(f"Project {wanted.name!r} already exists")
         record = ProjectRecord(name=wanted.name, description=wanted.description or "", config=config)
@@ -97,7 +92,7 @@ async def put(
     parts: Parts, name: str, wanted: ProjectPut, check: Callable[[ProjectRecord], None], *, merge: bool
 ) -> None:
     """Replace the settings, or merge them in."""
-    async with parts.locks.hold(lock(name)):
+    async with parts.locks.hold(allow.lock(name)):
         record = parts.state.projects.get(name)
         check(record)
         config = (record.config if merge else {}) | strings(wanted.config)
@@ -105,6 +100,7 @@ async def put(
         changed = replace(record, description=kept, config={key: value for key, value in config.items() if value != ""})
         keys.check(name, changed.config)
         _check_features(parts, record, changed)
+        allow.project(parts, changed)
         async with parts.state.change() as transaction:
             transaction.put(changed)
             profile = parts.state.profiles.find(name, "default")
@@ -137,7 +133,7 @@ def rename(parts: Parts, name: str, new: str) -> Operation:
     _check_renamed(parts, name, new)
 
     async def work(operation: Operation) -> None:
-        async with parts.locks.hold(lock(name), lock(new)):
+        async with parts.locks.hold(allow.lock(name), allow.lock(new)):
             record = parts.state.projects.get(name)
             _check_renamed(parts, name, new)
             async with parts.state.change() as transaction:
@@ -165,7 +161,7 @@ def _check_renamed(parts: Parts, name: str, new: str) -> None:
 async def delete(parts: Parts, name: str) -> None:
     if name == DEFAULT:
         raise Forbidden("The 'default' project cannot be deleted")
-    async with parts.locks.hold(lock(name)):
+    async with parts.locks.hold(allow.lock(name)):
         record = parts.state.projects.get(name)
         if not is_empty(parts, name):
             raise Invalid("Only empty projects can be removed")

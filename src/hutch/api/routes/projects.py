@@ -3,9 +3,9 @@
 from typing import Any
 
 from hutch.api.wire import Created, Request, Routes, Tagged
-from hutch.schema.answers.project import Project
+from hutch.schema.answers.project import Project, ProjectState
 from hutch.schema.project import ProjectPut
-from hutch.service import projects
+from hutch.service import allow, projects
 from hutch.work.operations import Operation
 
 routes = Routes(scoped=False)
@@ -30,6 +30,12 @@ async def post(request: Request, wanted: ProjectPut) -> Created:
 async def get(request: Request) -> Tagged:
     record = request.parts.state.projects.get(request["name"])
     return Tagged(projects.document(request.parts, record), projects.editable(record))
+
+
+@routes("GET", f"{PATH}/state", gives=ProjectState)
+async def state(request: Request) -> dict[str, Any]:
+    record = request.parts.state.projects.get(request["name"])
+    return {"resources": allow.usage(request.parts, record)}
 
 
 async def _put(request: Request, wanted: ProjectPut, *, merge: bool) -> None:

@@ -1,11 +1,12 @@
 """An instance's config and devices with those of its profiles below them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from hutch.access.projects import Kind, home
 from hutch.errors import Invalid
 from hutch.schema.base import Config, Devices
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
+from hutch.schema.profile import ProfileRecord
 from hutch.store.records import State
 
 
@@ -13,13 +14,21 @@ def expanded(
     state: State, project: str, profiles: Sequence[str], config: Config, devices: Devices
 ) -> tuple[Config, Devices]:
     """Profiles in their order, later ones over earlier ones, the instance's own on top."""
-    whole_config: Config = {}
-    whole_devices: Devices = {}
     place = home(state, project, Kind.PROFILES)
+    found = []
     for name in profiles:
         profile = state.profiles.find(place, name)
         if profile is None:
             raise Invalid(f"Requested profile {name!r} doesn't exist")
+        found.append(profile)
+    return over(found, config, devices)
+
+
+def over(profiles: Iterable[ProfileRecord], config: Config, devices: Devices) -> tuple[Config, Devices]:
+    """The config and devices on top of those of the profiles."""
+    whole_config: Config = {}
+    whole_devices: Devices = {}
+    for profile in profiles:
         whole_config |= profile.config
         whole_devices |= profile.devices
     return whole_config | config, whole_devices | devices

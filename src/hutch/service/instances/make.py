@@ -10,6 +10,8 @@ import msgspec
 from hutch.schema.base import Config
 from hutch.schema.doomed import DoomedRecord
 from hutch.schema.instance import InstanceRecord
+from hutch.service import allow
+from hutch.service.instances import expand
 from hutch.service.parts import Parts
 
 
@@ -40,10 +42,12 @@ def _inherit(source: Path, target: Path) -> None:
 
 
 async def commit(parts: Parts, record: InstanceRecord, doomed: DoomedRecord, *others: msgspec.Struct) -> None:
-    """The volume is whole: from this one step on the instance exists."""
-    async with parts.state.change() as transaction:
-        transaction.put(record, *others)
-        transaction.delete(doomed)
+    """The volume is whole: from this one step on the instance exists, if its project still allows it."""
+    async with allow.settled(parts, record.project):
+        allow.instance(parts, record.project, record.name, *expand.of(parts.state, record))
+        async with parts.state.change() as transaction:
+            transaction.put(record, *others)
+            transaction.delete(doomed)
 
 
 def fresh_volatile() -> Config:

@@ -6,6 +6,7 @@ from hutch.device import load
 from hutch.errors import AlreadyExists, Invalid
 from hutch.schema.base import Config, Devices
 from hutch.schema.keys import instance as keys
+from hutch.service import allow
 from hutch.service.instances import expand, surroundings, volume
 from hutch.service.parts import Parts
 
@@ -40,12 +41,14 @@ def check_free(parts: Parts, project: str, name: str) -> None:
 def check_settings(
     parts: Parts, project: str, name: str, profiles: list[str], config: Config, devices: Devices
 ) -> tuple[Config, Devices]:
-    """The expanded config and devices, once every key, value, profile, pool and network in them is known to be right."""
+    """The expanded config and devices, once every key, value, profile, pool and network in them is known to be right and the
+    project allows them."""
     what = f"instance {name!r}"
     keys.check(what, config)
     whole_config, whole_devices = expand.expanded(parts.state, project, profiles, config, devices)
     check_devices(parts, project, name, whole_config, whole_devices)
     volume.pool(parts, whole_devices)
+    allow.instance(parts, project, name, whole_config, whole_devices)
     return whole_config, whole_devices
 
 

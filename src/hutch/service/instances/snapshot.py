@@ -10,6 +10,7 @@ from hutch.access.projects import Kind, home
 from hutch.errors import AlreadyExists, Conflict, Invalid
 from hutch.schema.base import ZERO_TIME, now
 from hutch.schema.instance import InstanceRecord, SnapshotPost, SnapshotRecord
+from hutch.service import allow
 from hutch.service.instances import expand, power, render, rules, stateful, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
@@ -28,6 +29,7 @@ def resources(project: str, name: str, snapshot: str) -> dict[str, list[str]]:
 def create(parts: Parts, project: str, name: str, wanted: SnapshotPost) -> Operation:
     """`snapN` is the name when none is given."""
     parts.state.instances.get(project, name)
+    allow.snapshot(parts, project)
     if wanted.stateful:
         raise Invalid("Stateful snapshots are not available on this server")
     snapshot = wanted.name or _next_name(parts, project, name)
@@ -98,34 +100,40 @@ async def quietly(parts: Parts, record: InstanceRecord, take: Callable[[], Await
 async def restore(parts: Parts, project: str, name: str, snapshot: str) -> None:
     """Go back to a snapshot: the disk, the config, the devices and the profiles. A running guest is restarted."""
     async with parts.locks.hold(instance_lock(project, name)):
-        record = parts.state.instances.get(project, name)
-        kept = parts.state.snapshots.get(project, name, snapshot)
-        pool = volume.pool_of(parts, record)
         was_running = parts.runtime.running(project, name) is not None
-        if was_running:
-            await parts.runtime.kill(project, name)
-            await power.cleared(parts, project, name)
-            record = parts.state.instances.get(project, name)
-        if record.stateful:  # Memory of another disk.
-            record = await stateful.remember(parts, record, stateful=False)
-        await pool.restore(volume.of(record), snapshot)
-        volatile = {key: value for key, value in record.config.items() if key.startswith("volatile.")}
-        config = {key: value for key, value in kept.config.items() if not key.startswith("volatile.")}
-        place = home(parts.state, project, Kind.PROFILES)
-        profiles = [each for each in kept.profiles if parts.state.profiles.find(place, each)]
-        restored = replace(
-            record,
-            architecture=kept.architecture,
-            description=kept.description,
-            ephemeral=kept.ephemeral,
-            profiles=profiles,
-            config=config | volatile,
-            devices=kept.devices,
-        )
-        await parts.state.put(restored)
+        async with allow.settled(parts, project):
+            await _restored(parts, project, name, snapshot)
         if was_running:
             await power.boot(parts, parts.state.instances.get(project, name))
         parts.events.lifecycle("instance-restored", render.url(project, name), project, {"snapshot": snapshot})
+
+
+async def _restored(parts: Parts, project: str, name: str, snapshot: str) -> None:
+    record = parts.state.instances.get(project, name)
+    kept = parts.state.snapshots.get(project, name, snapshot)
+    pool = volume.pool_of(parts, record)
+    place = home(parts.state, project, Kind.PROFILES)
+    profiles = [each for each in kept.profiles if parts.state.profiles.find(place, each)]
+    allow.instance(parts, project, name, *expand.expanded(parts.state, project, profiles, kept.config, kept.devices))
+    if parts.runtime.running(project, name) is not None:
+        await parts.runtime.kill(project, name)
+        await power.cleared(parts, project, name)
+        record = parts.state.instances.get(project, name)
+    if record.stateful:  # Memory of another disk.
+        record = await stateful.remember(parts, record, stateful=False)
+    await pool.restore(volume.of(record), snapshot)
+    volatile = {key: value for key, value in record.config.items() if key.startswith("volatile.")}
+    config = {key: value for key, value in kept.config.items() if not key.startswith("volatile.")}
+    restored = replace(
+        record,
+        architecture=kept.architecture,
+        description=kept.description,
+        ephemeral=kept.ephemeral,
+        profiles=profiles,
+        config=config | volatile,
+        devices=kept.devices,
+    )
+    await parts.state.put(restored)
 
 
 def delete(parts: Parts, project: str, name: str, snapshot: str) -> Operation:

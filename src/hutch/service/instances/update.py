@@ -12,6 +12,7 @@ from hutch.runtime.base import Running
 from hutch.schema.base import Config, Devices, strings
 from hutch.schema.instance import InstancePut, InstanceRecord
 from hutch.schema.keys import instance as keys
+from hutch.service import allow
 from hutch.service.instances import cpus, expand, limits, render, rules, surroundings, volume
 from hutch.service.parts import Parts, instance_lock
 
@@ -72,10 +73,12 @@ def _keep_volatile(old: Config, new: Config) -> Config:
 async def _change(parts: Parts, old: InstanceRecord, new: InstanceRecord) -> None:
     project, name = old.project, old.name
     before = expand.of(parts.state, old)
-    after = rules.check_settings(parts, project, name, new.profiles, new.config, new.devices)
-    _check_root(before[1], after[1])
-    new = await apply(parts, new, before, after)
-    await parts.state.put(new)
+    allow.volatile(parts, project, name, old.config, new.config)
+    async with allow.settled(parts, project):
+        after = rules.check_settings(parts, project, name, new.profiles, new.config, new.devices)
+        _check_root(before[1], after[1])
+        new = await apply(parts, new, before, after)
+        await parts.state.put(new)
     parts.events.lifecycle("instance-updated", render.url(project, name), project)
 
 
@@ -216,4 +219,5 @@ def check_now(parts: Parts, record: InstanceRecord, wanted: InstancePut) -> None
     """Refuse a PUT that cannot succeed before its operation begins."""
     config = _keep_volatile(record.config, strings(wanted.config))
     devices = {device: strings(settings) for device, settings in (wanted.devices or {}).items()}
+    allow.volatile(parts, record.project, record.name, record.config, config)
     rules.check_settings(parts, record.project, record.name, wanted.profiles or [], config, devices)
