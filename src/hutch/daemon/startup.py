@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import os
 import shutil
 import signal
 import ssl
@@ -117,9 +118,9 @@ async def _certificate(directory: Path) -> str:
 
 
 def lxcfs(options: Options) -> Path | None:
-    """The mount point of lxcfs, when there is one."""
+    """The mount point of lxcfs, when there is one that answers."""
     for path in [options.lxcfs] if options.lxcfs else [options.directory / "lxcfs", Path("/var/lib/lxcfs")]:
-        if (path / "proc" / "meminfo").exists():
+        if os.access(path / "proc" / "meminfo", os.R_OK):
             return path
     log.warning("lxcfs is not mounted: guests will see the host's memory, CPUs and uptime in /proc")
     return None
