@@ -95,6 +95,31 @@ def test_everything_goes_on_where_it_was(host: Host, counting: str) -> None:
     assert host.run("ping", "-c1", "-W5", address, check=False).returncode == 0
 
 
+LISTEN = """\
+use Socket;
+socket(S, AF_UNIX, SOCK_STREAM, 0);
+connect(S, sockaddr_un('/dev/lxd/sock')) or die;
+syswrite S, "GET /1.0/events HTTP/1.1\\r\\nHost: guest\\r\\n\\r\\n";
+sysread S, $_, 4096;
+open F, '>/run/listening';
+while (sysread S, $_, 4096) {}
+sleep 600 while 1;
+"""
+
+
+def test_its_own_api_goes_with_it_though_it_listened(host: Host, counting: str) -> None:
+    host.exec(counting, "sh", "-c", f"cat > /root/listen << 'END'\n{LISTEN}END")
+    host.exec(counting, "systemd-run", "--quiet", "--unit=listen", "perl", "/root/listen")
+    wait_until(lambda: host.exec(counting, "test", "-e", "/run/listening", check=False).returncode == 0, 5)
+    _power(host, counting, "stop", stateful=True)
+    _power(host, counting, "start", stateful=True)
+    assert host.guest_api(counting, "/1.0")[0][0] == 200
+    host.restart()
+    assert host.guest_api(counting, "/1.0")[0][0] == 200
+    assert host.exec(counting, "systemctl", "is-active", "listen").stdout == "active\n"
+    host.exec(counting, "systemctl", "stop", "listen")
+
+
 def test_new_units_start_limits_hold_and_the_daemon_finds_it_again(host: Host, guest: str) -> None:
     assert "new" in host.exec(guest, "systemd-run", "--quiet", "--wait", "--pipe", "echo", "new").stdout
     assert host.exec(guest, "systemctl", "is-system-running").stdout == "running\n"

@@ -1,10 +1,12 @@
 """A host: namespaces, a folder, a daemon in them, and what a test does with it."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -176,6 +178,22 @@ class Host:
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} in {name}: status {done.returncode}\n{out}{err}")
         return done
+
+    def begin_inside(
+        self, name: str, *, uid: int = 0, namespaces: str = "user,mnt,pid", pid: int = 0
+    ) -> subprocess.Popen[str]:
+        """A process in the guest that takes requests of the guest's API, one JSON a line, and answers each with one."""
+        where = [str(pid or self.state(name)["pid"]), str(uid), namespaces]
+        words = self.namespace.command(sys.executable, Path(__file__).with_name("inside.py"), *where)
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def guest_api(self, name: str, *paths: str, **how: Any) -> list[tuple[int, str]]:
+        """Status and text of what a process inside gets; `how` is of begin_inside, or of each request."""
+        where = {key: how.pop(key) for key in ("uid", "namespaces", "pid") if key in how}
+        with self.begin_inside(name, **where) as process:
+            text = "".join(json.dumps({"path": path, **how}) + "\n" for path in paths)
+            output, _ = process.communicate(text, timeout=60)
+        return [(each["status"], each["text"]) for each in map(json.loads, output.splitlines())]
 
     def close(self) -> None:
         """End everything of this host, by force, and remove its folder."""

@@ -20,6 +20,7 @@ from hutch.access.projects import Kind
 from hutch.api import routes, wire
 from hutch.daemon import listen
 from hutch.daemon.config import Options
+from hutch.daemon.doors import Doors
 from hutch.daemon.notify import notify
 from hutch.errors import HutchError
 from hutch.kernel.run import run
@@ -91,6 +92,8 @@ async def _build(options: Options, lifetime: Lifetime, https: "Late", stack: Asy
     runtime = registry.load(runtimes, "lxc")(options.identity, ended, lxcfs(options))
     stack.push_async_callback(runtime.close)
     certificate = await _certificate(directory)
+    doors = Doors(lambda: parts)
+    stack.push_async_callback(doors.stop)
     parts = Parts(
         directory=directory,
         state=state,
@@ -105,6 +108,7 @@ async def _build(options: Options, lifetime: Lifetime, https: "Late", stack: Asy
         certificate=certificate,
         fingerprint=hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest(),
         listen=https,
+        doors=doors,
     )
     return parts
 

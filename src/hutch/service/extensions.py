@@ -12,6 +12,9 @@ EXTENSIONS = [
     "container_full",
     "container_only_migration",
     "console",
+    "restrict_devlxd",
+    "devlxd_events",
+    "devlxd_images",
     "directory_manipulation",
     "event_lifecycle",
     "event_lifecycle_requestor",
@@ -52,5 +55,6 @@ EXTENSIONS = [
     "explicit_trust_token",
     "console_force",
     "instances_files_modify_permissions",
+    "instance_ready_state",
     "operations_get_query_all_projects",
 ]

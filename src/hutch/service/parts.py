@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hutch.device.base import Device
 from hutch.network.base import NetworkDriver
@@ -12,6 +12,7 @@ from hutch.runtime.console import Consoles
 from hutch.storage.base import StorageDriver
 from hutch.store.records import State
 from hutch.work.events import Events, Requestor
+from hutch.work.guest_events import GuestEvents
 from hutch.work.lifetime import Lifetime
 from hutch.work.locks import Locks
 from hutch.work.operations import Operations
@@ -38,6 +39,16 @@ Listen = Callable[[str], Awaitable[None]]
 """Serve HTTPS on an address (`[::]:8443`, empty: not at all) instead of where it was served; Invalid when it cannot be."""
 
 
+class GuestDoors(Protocol):
+    """The sockets by which guests reach their own API, one a guest."""
+
+    async def open(self, project: str, name: str) -> Path:
+        """Listen in a folder of the instance's; the folder, which is to be bound into the guest. Nothing changes if it is open."""
+
+    async def close(self, project: str, name: str) -> None:
+        """Let go who is connected and remove the socket; the folder stays. Nothing happens when it is closed."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """`pools` and `networks` hold the running drivers by name, `live` the devices of each running guest by
@@ -58,6 +69,8 @@ class Parts:
     certificate: str
     fingerprint: str
     listen: Listen
+    doors: GuestDoors
+    guest_events: GuestEvents = field(default_factory=GuestEvents)
     pools: dict[str, StorageDriver] = field(default_factory=dict)
     networks: dict[str, NetworkDriver] = field(default_factory=dict)
     live: dict[tuple[str, str], list[Device]] = field(default_factory=dict)
@@ -70,6 +83,10 @@ class Parts:
     def images(self) -> Path:
         """Where image files are: FINGERPRINT, and FINGERPRINT.rootfs for split ones."""
         return self.directory / "images"
+
+    def guest_folder(self, project: str, name: str) -> Path:
+        """What is /dev/lxd in the guest."""
+        return self.instance_directory(project, name) / "guestapi"
 
     def instance_directory(self, project: str, name: str) -> Path:
         """An instance's own folder: runtime config, logs, console log, the root's mount point."""

@@ -112,7 +112,10 @@ async def _apply(parts: Parts, old: ProfileRecord, new: ProfileRecord) -> None:
                 continue
             try:
                 after = expand.of(parts.state, record)
-                await parts.state.put(await update.apply(parts, record, before[each.project, each.name], after))
+                settings = before[each.project, each.name]
+                record = await update.apply(parts, record, settings, after)
+                await parts.state.put(record)
+                await update.tell_guest(parts, record, settings, after)
             except Invalid as error:
                 failed.append(f"{each.name}: {error}")
         if failed:

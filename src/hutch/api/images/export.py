@@ -6,10 +6,13 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from hutch.api.wire import Request
 from hutch.image.formats import recognise_file
 
 _CHUNK = 1 << 20
+
+
+async def files(http: web.BaseRequest, paths: list[Path], fingerprint: str) -> web.StreamResponse:
+    return await (unified(paths[0], fingerprint) if len(paths) == 1 else split(http, paths, fingerprint))
 
 
 async def unified(path: Path, fingerprint: str) -> web.StreamResponse:
@@ -21,7 +24,7 @@ async def unified(path: Path, fingerprint: str) -> web.StreamResponse:
     return web.FileResponse(path, chunk_size=_CHUNK, headers=headers)
 
 
-async def split(request: Request, paths: list[Path], fingerprint: str) -> web.StreamResponse:
+async def split(http: web.BaseRequest, paths: list[Path], fingerprint: str) -> web.StreamResponse:
     """The form is written by hand, for its length must be known before: clients show how far they are by it."""
     boundary = uuid4().hex
     heads = [await asyncio.to_thread(_head, path, name, fingerprint, boundary) for path, name in _named(paths)]
@@ -29,7 +32,7 @@ async def split(request: Request, paths: list[Path], fingerprint: str) -> web.St
     sizes = [(await asyncio.to_thread(path.stat)).st_size for path in paths]
     response = web.StreamResponse(headers={"Content-Type": f"multipart/form-data; boundary={boundary}"})
     response.content_length = sum(map(len, heads)) + sum(sizes) + len(tail)
-    await response.prepare(request.http)
+    await response.prepare(http)
     for head, path in zip(heads, paths, strict=True):
         await response.write(head)
         await _send(response, path)

@@ -101,9 +101,7 @@ async def get_export(request: Request) -> web.StreamResponse:
         raise images.file_error(record)
     source = images.url(record.project, record.fingerprint)
     request.parts.events.lifecycle("image-retrieved", source, record.project)
-    if len(sources) == 1:
-        return await export.unified(sources[0], record.fingerprint)
-    return await export.split(request, sources, record.fingerprint)
+    return await export.files(request.http, sources, record.fingerprint)
 
 
 @routes("POST", f"{PATH}/export")

@@ -60,6 +60,10 @@ async def _adopt(parts: Parts, record: InstanceRecord) -> None:
     if isinstance(found, Running):
         with contextlib.suppress(Invalid):
             cpus.want(parts, (record.project, record.name), expand.of(parts.state, record)[0].get("limits.cpu", ""))
+        try:
+            await power.guest_folder(parts, record, expand.of(parts.state, record)[0])
+        except (HutchError, OSError) as error:
+            log.warning("instance %s has no API of its own now: %s", record.name, error)
     elif found == "stop":
         await power.ended(parts, record.project, record.name, found)
     elif found is None or found == "reboot":

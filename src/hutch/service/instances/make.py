@@ -56,6 +56,7 @@ def fresh_volatile() -> Config:
     return {
         "volatile.uuid": uuid,
         "volatile.uuid.generation": uuid,
+        "volatile.cloud-init.instance-id": str(uuid4()),
         "volatile.last_state.power": "STOPPED",
         "volatile.apply_template": "create",
     }

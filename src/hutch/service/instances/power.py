@@ -13,10 +13,11 @@ from hutch.errors import Conflict, HutchError, Invalid
 from hutch.image import templates
 from hutch.kernel import mount
 from hutch.kernel.idmap import IdMap
-from hutch.runtime.plan import LaunchPlan
+from hutch.runtime.plan import LaunchPlan, Mount
 from hutch.schema.base import Config, now
 from hutch.schema.instance import InstanceRecord, StatePut
 from hutch.schema.keys import instance as keys
+from hutch.service import guest
 from hutch.service.instances import cpus, delete, expand, limits, render, surroundings, volume
 from hutch.service.instances import stateful as state
 from hutch.service.parts import Parts, instance_lock
@@ -102,6 +103,8 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
         pinned = cpus.want(parts, (project, name), config.get("limits.cpu", ""))
         await _mount_root(parts, record, pool, idmap, config)
         slave = await parts.consoles.open(project, name, directory, idmap)
+        undo.push_async_callback(parts.doors.close, project, name)
+        mounts = await guest_folder(parts, record, config)
         plan = LaunchPlan(
             project=project,
             name=name,
@@ -118,6 +121,7 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
             rlimits=_prefixed(config, "limits.kernel."),
             sysctls=_prefixed(config, "linux.sysctl."),
             raw=config.get("raw.lxc", ""),
+            mounts=mounts,
             images=state.images(parts, record) if record.stateful else None,
         )
         plugged = await _plan_devices(parts, record, config, devices, plan, undo)
@@ -134,6 +138,17 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
 
 def _prefixed(config: Config, prefix: str) -> dict[str, str]:
     return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+
+
+async def guest_folder(parts: Parts, record: InstanceRecord, config: Config) -> list[Mount]:
+    """The folder with the socket of the guest's API, by both its names; without a socket if the guest may not have it."""
+    project, name = record.project, record.name
+    folder = parts.guest_folder(project, name)
+    if guest.allowed(config):
+        await parts.doors.open(project, name)
+    else:
+        await asyncio.to_thread(folder.mkdir, mode=0o755, exist_ok=True)
+    return [Mount(str(folder), f"dev/{path}", options="bind,ro,create=dir") for path in ("lxd", "incus")]
 
 
 async def _prepare(parts: Parts, record: InstanceRecord) -> InstanceRecord:
@@ -223,7 +238,13 @@ async def save(parts: Parts, project: str, name: str) -> None:
         if running is None:
             raise Conflict("The instance is already stopped")
         await state.check(parts, record, running)
-        await state.save(parts, record)
+        await parts.doors.close(project, name)  # A connection of the guest's to the outside cannot be saved.
+        try:
+            await state.save(parts, record)
+        except BaseException:
+            if parts.runtime.running(project, name) is not None:
+                await guest_folder(parts, record, expand.of(parts.state, record)[0])
+            raise
         await cleared(parts, project, name)
         await state.remember(parts, record, stateful=True)
         parts.events.lifecycle("instance-stopped", render.url(project, name), project)
@@ -275,6 +296,7 @@ async def cleared(parts: Parts, project: str, name: str, power: str = "STOPPED")
         asyncio.to_thread(mount.detach, parts.instance_directory(project, name) / "rootfs"),
         parts.consoles.close(project, name),
         cpus.leave(parts, (project, name)),
+        parts.doors.close(project, name),
     )
     await _remember_power(parts, project, name, power)
 

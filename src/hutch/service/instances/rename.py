@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from uuid import uuid4
 
 from msgspec.structs import replace
 
@@ -30,7 +31,8 @@ async def _now_held(parts: Parts, project: str, name: str, new: str) -> None:
     if parts.runtime.running(project, name) is not None:
         raise Conflict("Renaming of running instance not allowed")
     pool = volume.pool_of(parts, record)
-    renamed = replace(record, name=new, config=record.config | {"volatile.apply_template": "rename"})
+    fresh = {"volatile.apply_template": "rename", "volatile.cloud-init.instance-id": str(uuid4())}
+    renamed = replace(record, name=new, config=record.config | fresh)
     if record.config.get("volatile.apply_template"):
         renamed = replace(renamed, config=record.config)
     snapshots = parts.state.snapshots.all(project, name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from uuid import uuid4
 
 from msgspec.structs import replace
 
@@ -12,7 +13,7 @@ from hutch.runtime.base import Running
 from hutch.schema.base import Config, Devices, strings
 from hutch.schema.instance import InstancePut, InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service import allow
+from hutch.service import allow, guest
 from hutch.service.instances import cpus, expand, limits, render, rules, surroundings, volume
 from hutch.service.parts import Parts, instance_lock
 
@@ -77,9 +78,30 @@ async def _change(parts: Parts, old: InstanceRecord, new: InstanceRecord) -> Non
     async with allow.settled(parts, project):
         after = rules.check_settings(parts, project, name, new.profiles, new.config, new.devices)
         _check_root(before[1], after[1])
-        new = await apply(parts, new, before, after)
+        new = await apply(parts, _new_to_cloud_init(new, before[0], after[0]), before, after)
         await parts.state.put(new)
+    await tell_guest(parts, new, before, after)
     parts.events.lifecycle("instance-updated", render.url(project, name), project)
+
+
+def _new_to_cloud_init(record: InstanceRecord, before: Config, after: Config) -> InstanceRecord:
+    """With other data cloud-init is to do its work again, at the next boot."""
+    if all(before.get(key) == after.get(key) for key in guest.CLOUD_INIT_KEYS):
+        return record
+    return replace(record, config=record.config | {guest.INSTANCE_ID: str(uuid4())})
+
+
+async def tell_guest(
+    parts: Parts, record: InstanceRecord, before: tuple[Config, Devices], after: tuple[Config, Devices]
+) -> None:
+    """Once the settings are stored: a running guest is told of them by its API, or has that given or taken."""
+    if parts.runtime.running(record.project, record.name) is None:
+        return
+    if guest.allowed(after[0]):
+        await parts.doors.open(record.project, record.name)
+        guest.tell_changes(parts, record, before, after)
+    elif guest.allowed(before[0]):
+        await parts.doors.close(record.project, record.name)
 
 
 def _check_root(before: Devices, after: Devices) -> None:
