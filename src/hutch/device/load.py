@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from hutch import registry
-from hutch.device import drivers
+from hutch.device import drivers, idmaps
 from hutch.device.base import Context, Device
 from hutch.errors import Invalid, NotFound
-from hutch.kernel import idmap
 from hutch.network.base import NetworkDriver
 from hutch.schema.base import Config, Devices
-from hutch.schema.keys import instance as keys
 from hutch.schema.keys.base import check_all
 from hutch.storage.base import StorageDriver
 
@@ -32,7 +30,7 @@ def context(
         project=project,
         instance=instance,
         config=config,
-        idmap=[] if keys.privileged(config) else idmap.default(),
+        idmap=idmaps.of(config),
         directory=directory / "instances" / project / instance,
         volatile={},
         network=_finder(networks, "Network"),

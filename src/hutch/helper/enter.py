@@ -49,8 +49,23 @@ NAMESPACES = {
 TIOCGPTPEER, TIOCSPTLCK = 0x5441, 0x40045431
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 4, 38, 24, 22, 2
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
-SCMP_ALLOW, SCMP_ERRNO, SCMP_MASKED_EQ, SCMP_NO_NEW_PRIVS, MNT_FORCE = 0x7FFF0000, 0x50000, 7, 3, 1
-SCMP_COMPAT = {"x86_64": (0x40000003, 0x4000003E), "aarch64": (0x40000028,)}
+SCMP_KILL, SCMP_ALLOW, SCMP_ERRNO, SCMP_MASKED_EQ, SCMP_NO_NEW_PRIVS, SCMP_UNKNOWN, MNT_FORCE = (
+    0,
+    0x7FFF0000,
+    0x50000,
+    7,
+    3,
+    -1,
+    1,
+)
+SCMP_ACTIONS = {"kill": SCMP_KILL, "allow": SCMP_ALLOW, "trap": 0x30000, "log": 0x7FFC0000}
+SCMP_LISTS = dict.fromkeys(("denylist", "blacklist"), (SCMP_ALLOW, SCMP_KILL)) | dict.fromkeys(
+    ("allowlist", "whitelist"), (SCMP_KILL, SCMP_ALLOW)
+)
+SCMP_OPERATORS = {
+    f"SCMP_CMP_{name}": number for number, name in enumerate(("NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"), 1)
+}
+SCMP_COMPAT = {"x86_64": (("x86", 0x40000003), ("x32", 0x4000003E)), "aarch64": (("arm", 0x40000028),)}
 
 Packet = dict[str, Any]
 libc = ctypes.CDLL(None, use_errno=True)
@@ -88,41 +103,84 @@ class Comparison(ctypes.Structure):
 
 
 def seccomp_program(profile: str) -> bytes:
-    """The filter that liblxc makes of its denylist `profile` (version 2), as BPF instructions. Raises OSError, ValueError."""
-    if profile in programs:
-        return programs[profile]
+    """The filter that liblxc makes of its `profile` (version 2), as BPF instructions. Raises OSError, ValueError."""
+    with open(profile) as file:  # noqa: PTH123
+        text = file.read()
+    if text not in programs:
+        programs[text] = compiled(profile, text)
+    return programs[text]
+
+
+def compiled(profile: str, text: str) -> bytes:
+    lines = [words for line in text.splitlines() if (words := line.partition("#")[0].split())]
+    if lines[:1] != [["2"]] or len(lines) < 2 or lines[1][0] not in SCMP_LISTS:
+        raise ValueError(f"{profile} is not a profile of version 2")
+    usual, action = SCMP_LISTS[lines[1][0]]
     library = ctypes.CDLL("libseccomp.so.2")
     library.seccomp_init.restype = ctypes.c_void_p
-    context = ctypes.c_void_p(library.seccomp_init(SCMP_ALLOW))
-    library.seccomp_attr_set(context, SCMP_NO_NEW_PRIVS, 0)
-    for architecture in SCMP_COMPAT.get(os.uname().machine, ()):
-        library.seccomp_arch_add(context, architecture)
-    with open(profile) as file:  # noqa: PTH123
-        lines = [line.partition("#")[0].split() for line in file]
-    if lines[:2] != [["2"], ["denylist"]]:
-        raise ValueError(f"{profile} is not a denylist of version 2")
+    contexts = seccomp_contexts(library, usual)
+    chosen = list(contexts.values())
     for words in lines[2:]:
-        if words == ["reject_force_umount"]:
+        if words[0].startswith("["):
+            section = words[0].strip("[]")
+            chosen = list(contexts.values()) if section == "all" else [contexts[section]] if section in contexts else []
+        elif words == ["reject_force_umount"]:
             force = Comparison(1, SCMP_MASKED_EQ, MNT_FORCE, MNT_FORCE)
-            deny(library, context, "umount2", errno.EACCES, force)
-        elif len(words) == 3 and words[1] == "errno":
-            deny(library, context, words[0], int(words[2]))
-        elif words and words != ["[all]"]:
-            raise ValueError(f"{profile} has a rule that is not known: {' '.join(words)}")
+            add_rule(library, chosen, "umount2", SCMP_ERRNO | errno.EACCES, force)
+        else:
+            add_rule(library, chosen, words[0], *seccomp_rule(profile, words[1:], action))
+    whole, *others = contexts.values()
+    for other in others:
+        check(-abs(library.seccomp_merge(whole, other)), "seccomp_merge")
     with os.fdopen(os.memfd_create("filter"), "w+b") as file:
-        check(-abs(library.seccomp_export_bpf(context, file.fileno())), "seccomp_export_bpf")
+        check(-abs(library.seccomp_export_bpf(whole, file.fileno())), "seccomp_export_bpf")
         file.seek(0)
-        programs[profile] = file.read()
-    return programs[profile]
+        return file.read()
 
 
-def deny(library: ctypes.CDLL, context: ctypes.c_void_p, name: str, number: int, *when: Comparison) -> None:
+def seccomp_contexts(library: ctypes.CDLL, usual: int) -> dict[str, ctypes.c_void_p]:
+    """One for the machine's own architecture, first, and for each that it runs beside, by liblxc's names."""
+    machine = os.uname().machine
+    native = {"aarch64": "arm64"}.get(machine, machine)
+    found = {}
+    for name, number in ((native, 0), *SCMP_COMPAT.get(machine, ())):
+        context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(usual)))
+        library.seccomp_attr_set(context, SCMP_NO_NEW_PRIVS, 0)
+        if number:
+            library.seccomp_arch_remove(context, ctypes.c_uint32(library.seccomp_arch_native()))
+            library.seccomp_arch_add(context, ctypes.c_uint32(number))
+        found[name] = context
+    return found
+
+
+def seccomp_rule(profile: str, words: list[str], action: int) -> tuple[Any, ...]:
+    """What follows a system call's name: its action (`action` without one) and conditions, as liblxc reads them."""
+    words, conditions = list(words), []
+    while words and words[-1].startswith("["):
+        index, value, operator, *mask = words.pop().strip("[]").split(",")
+        plain = int(mask[0], 0) if mask else 0
+        masked = operator == "SCMP_CMP_MASKED_EQ"
+        first, second = (plain, int(value, 0)) if masked else (int(value, 0), 0)
+        conditions.append(Comparison(int(index), SCMP_OPERATORS[operator], first, second))
+    if words[:1] == ["errno"] and len(words) == 2:
+        action = SCMP_ERRNO | int(words[1])
+    elif len(words) == 1 and words[0] in SCMP_ACTIONS:
+        action = SCMP_ACTIONS[words[0]]
+    elif words:
+        raise ValueError(f"{profile} has a rule that is not known: {' '.join(words)}")
+    return action, *conditions
+
+
+def add_rule(library: ctypes.CDLL, contexts: list[ctypes.c_void_p], name: str, action: int, *when: Comparison) -> None:
     call = library.seccomp_syscall_resolve_name(name.encode())
+    if call == SCMP_UNKNOWN:
+        return
     conditions = (Comparison * len(when))(*when)
-    check(
-        library.seccomp_rule_add_array(context, SCMP_ERRNO | number, call, len(when), conditions),
-        f"seccomp rule for {name}",
-    )
+    for context in contexts:
+        result = library.seccomp_rule_add_array(context, ctypes.c_uint32(action), call, len(when), conditions)
+        # a rule that says what is so anyway, or of a system call that the architecture lacks
+        if result not in (0, -errno.EACCES, -errno.EDOM, -errno.EEXIST):
+            raise OSError(-result, f"seccomp rule for {name}: {os.strerror(-result)}")
 
 
 def load_filter(program: bytes) -> None:

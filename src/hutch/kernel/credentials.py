@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 from hutch.errors import Invalid
 from hutch.kernel.idmap import IdMap, to_host
 from hutch.kernel.namespaces import CLONE_FS
-from hutch.kernel.syscalls import libc
+from hutch.kernel.syscalls import libc, set_fs_id
 
 _THREADS, _KEPT = 16, 32
 _LINUX_CAPABILITY_VERSION_3, _CAP_SYS_RESOURCE = 0x2008_0522, 1 << 24
@@ -77,15 +77,12 @@ def _become(uid: int, gid: int) -> None:
     libc("unshare", CLONE_FS, what="unshare of the working directory")
     os.umask(0)
     # Both calls act on this thread alone and report no error: a second call with an impossible id tells the value.
-    libc("setfsgid", gid)
-    libc("setfsuid", uid)
-    if (libc_value("setfsuid"), libc_value("setfsgid")) != (uid, gid):
+    set_fs_id("setfsgid", gid)
+    set_fs_id("setfsuid", uid)
+    impossible = 0xFFFF_FFFF
+    if (set_fs_id("setfsuid", impossible), set_fs_id("setfsgid", impossible)) != (uid, gid):
         raise PermissionError(f"the filesystem ids cannot be set to {uid}:{gid}")
     _raise_capabilities()
-
-
-def libc_value(name: str) -> int:
-    return libc(name, ctypes.c_uint(0xFFFF_FFFF))
 
 
 def _raise_capabilities() -> None:

@@ -22,6 +22,11 @@ def syscall(number: int, *arguments: Any, what: str = "syscall") -> int:
     return check(int(_libc.syscall(ctypes.c_long(number), *wide)), what)
 
 
+def set_fs_id(name: str, number: int) -> int:
+    """setfsuid or setfsgid: the id that was in force before. Ids above 2147483647 look negative to C's int and are no failures."""
+    return int(getattr(_libc, name)(ctypes.c_uint(number))) & 0xFFFF_FFFF
+
+
 def libc(name: str, *arguments: Any, what: str = "") -> int:
     """A function of the C library that answers -1 and errno on failure."""
     return check(int(getattr(_libc, name)(*arguments)), what or name)

@@ -1,5 +1,6 @@
 """What devices, storage and limits ask of a runtime: plain data, filled in on the way down."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +43,17 @@ class DeviceRule:
     allow: bool = True
 
 
+@dataclass(frozen=True)
+class Syscalls:
+    """Which system calls the guest may make: what `default` and `deny` leave, or only what is in `allow`.
+    Lines are those of liblxc's profiles; `raw` is a whole profile in place of the rest."""
+
+    default: bool = True
+    deny: Sequence[str] = ()
+    allow: Sequence[str] = ()
+    raw: str = ""
+
+
 @dataclass
 class LaunchPlan:
     """Everything a runtime needs to boot an instance, and nothing it has to ask for.
@@ -69,5 +81,6 @@ class LaunchPlan:
     limits: dict[str, str] = field(default_factory=dict)
     rlimits: dict[str, str] = field(default_factory=dict)
     sysctls: dict[str, str] = field(default_factory=dict)
+    syscalls: Syscalls = Syscalls()
     raw: str = ""
     images: Path | None = None

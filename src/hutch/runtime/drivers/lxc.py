@@ -16,7 +16,7 @@ from hutch.errors import Conflict, HutchError, NotFound, ToolFailed
 from hutch.kernel import cgroup, run
 from hutch.runtime.base import Ended, Running, Runtime, Usage
 from hutch.runtime.enter import Door, Errand, Session
-from hutch.runtime.lxc import config, criu, find, locks, record, signals
+from hutch.runtime.lxc import config, criu, find, locks, record, seccomp, signals
 from hutch.runtime.lxc import log as lxc_log
 from hutch.runtime.lxc.guest import Guest, clear
 from hutch.runtime.plan import LaunchPlan
@@ -87,9 +87,9 @@ class Driver(Runtime):
         settings = group.settings(plan.limits)
         group.check(settings)
         legacy = frozenset(self.layout.legacy)
-        host = config.Host(group.path, monitor.path, self._pivot().path, settings, legacy, self.lxcfs)
-        text = config.text(plan, host)
         plan.directory.mkdir(parents=True, exist_ok=True)
+        names = (group.path, monitor.path, self._pivot().path)
+        text = config.text(plan, config.Host(*names, settings, legacy, self.lxcfs, seccomp.write(plan)))
         (plan.directory / config.CONFIG).write_text(text)
         with contextlib.suppress(FileNotFoundError):
             (plan.directory / config.LOG).replace(plan.directory / f"{config.LOG}.old")
@@ -218,7 +218,7 @@ class Driver(Runtime):
             "init": guest.running.init,
             "started": guest.running.started,
             "groups": guest.folders,
-            "profile": str(config.SECCOMP),
+            "profile": str(await asyncio.to_thread(seccomp.used, guest.directory)),
         }
         return await self._door.enter(errand, about, guest.init, stdio=stdio, size=size)
 

@@ -14,7 +14,6 @@ from hutch.errors import Invalid
 from hutch.kernel.openat2 import resolve_in_root
 from hutch.runtime.plan import LaunchPlan, Mount
 
-SECCOMP = Path("/usr/share/lxc/config/common.seccomp")
 CONFIG, LOG, MONITOR_PID, ENDED = "config", "lxc.log", "monitor.pid", "ended"
 
 _DROPPED = "mac_admin mac_override sys_time sys_module sys_rawio"
@@ -61,7 +60,8 @@ _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 @dataclass(frozen=True)
 class Host:
-    """What the file needs to know beyond the plan: group names, cgroup settings in this host's words, lxcfs's mount."""
+    """What the file needs to know beyond the plan: group names, cgroup settings in this host's words, lxcfs's mount, the
+    seccomp profile."""
 
     group: str
     monitor_group: str
@@ -69,13 +69,14 @@ class Host:
     settings: Sequence[tuple[str, str]]
     legacy: frozenset[str]
     lxcfs: Path | None
+    seccomp: Path | None = None
 
 
 def text(plan: LaunchPlan, host: Host) -> str:
     """The whole file. Raises Invalid for a value that would break out of its line."""
     lines = [
         *_basics(plan),
-        *_confinement(plan),
+        *_confinement(plan, host.seccomp),
         *_cgroups(plan, host),
         *(f"lxc.mount.entry = {_entry(mount)}" for mount in [*_own_mounts(plan, host.lxcfs), *plan.mounts]),
         *_links(plan),
@@ -117,14 +118,14 @@ def _basics(plan: LaunchPlan) -> Iterator[str]:
     yield f'lxc.hook.post-stop = </dev/null; echo "$LXC_TARGET" 1<>{shlex.quote(str(plan.directory / ENDED))}; exit 1 #'
 
 
-def _confinement(plan: LaunchPlan) -> Iterator[str]:
+def _confinement(plan: LaunchPlan, seccomp: Path | None) -> Iterator[str]:
     if not plan.idmap:
         yield f"lxc.cap.drop = {_DROPPED}"
     if int(_OOM_SCORE.read_text()) < 0:
         # The service manager may shield the daemon from the out-of-memory killer; its guests are not to inherit that.
         yield "lxc.proc.oom_score_adj = 0"
-    if SECCOMP.exists():
-        yield f"lxc.seccomp.profile = {SECCOMP}"
+    if seccomp is not None:
+        yield f"lxc.seccomp.profile = {seccomp}"
     if _APPARMOR.exists() and _APPARMOR.read_text().startswith("Y"):
         yield "lxc.apparmor.profile = generated"
         yield f"lxc.apparmor.allow_nesting = {int(plan.nesting)}"

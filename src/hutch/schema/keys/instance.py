@@ -4,6 +4,7 @@ import re
 
 from hutch.errors import Invalid
 from hutch.schema.base import Config
+from hutch.schema.keys import walls
 from hutch.schema.keys.base import (
     Key,
     as_bool,
@@ -98,23 +99,24 @@ KEYS: dict[str, Key] = {
     ),
     "limits.processes": Key("The most processes that may run", "integer", check=_processes),
     "migration.stateful": boolean("Whether stateful stop, snapshot and live migration are allowed", "false"),
-    "raw.lxc": text("Lines for liblxc's configuration, as they are", live=False),
     "security.devlxd": boolean("Whether the guest has an API of its own at /dev/lxd and /dev/incus", "true"),
     "security.devlxd.images": boolean("Whether the guest may fetch images by its API", "false"),
     "security.guestapi": boolean("Incus's name for security.devlxd: both must be true", "true"),
     "security.guestapi.images": boolean("Incus's name for security.devlxd.images: one of them is enough", "false"),
-    "security.nesting": boolean("Whether containers may run inside", "false", live=False),
-    "security.privileged": boolean("Whether the guest's root is the host's root", "false", live=False),
-    "security.protection.delete": boolean("Refuse to delete the instance", "false"),
     "cloud-init.network-config": text("Network configuration for cloud-init"),
     "cloud-init.user-data": text("User data for cloud-init"),
     "cloud-init.vendor-data": text("Vendor data for cloud-init"),
-} | {f"limits.hugepages.{pages}": size(f"Bytes of huge pages of {pages}; no limit when empty") for pages in HUGE_PAGES}
+}
+KEYS |= walls.KEYS
+KEYS |= {
+    f"limits.hugepages.{pages}": size(f"Bytes of huge pages of {pages}; no limit when empty") for pages in HUGE_PAGES
+}
 
 
 def check(what: str, config: Config) -> None:
     """Invalid with a sentence for a key that is unknown or whose value does not fit."""
     check_all(what, config, KEYS, free=FREE)
+    walls.check(what, config)
     for key in config:
         if key.startswith("environment.") and not re.fullmatch(r"environment\.\w+", key):
             raise Invalid(f"{what}: invalid environment variable name in {key}")

@@ -9,7 +9,7 @@ from hutch.service.instances import make, power, render, rules, snapshot, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
-_OWN = ("volatile.uuid", "volatile.last_state.", "volatile.apply_template")
+_OWN = ("volatile.uuid", "volatile.idmap.", "volatile.last_state.", "volatile.apply_template")
 """Volatile keys that a copy does not take over; nor does it those of nics, which name links and addresses."""
 
 

@@ -9,16 +9,17 @@ from msgspec.structs import replace
 
 from hutch.device import load
 from hutch.device.base import Device
-from hutch.errors import Conflict, HutchError, Invalid
+from hutch.errors import Conflict, Forbidden, HutchError, Invalid
 from hutch.image import templates
 from hutch.kernel import mount
 from hutch.kernel.idmap import IdMap
-from hutch.runtime.plan import LaunchPlan, Mount
+from hutch.runtime.plan import LaunchPlan, Mount, Syscalls
 from hutch.schema.base import Config, now
 from hutch.schema.instance import InstanceRecord, StatePut
 from hutch.schema.keys import instance as keys
+from hutch.schema.keys import walls
 from hutch.service import guest
-from hutch.service.instances import cpus, delete, expand, limits, render, surroundings, volume
+from hutch.service.instances import cpus, delete, expand, isolate, limits, render, surroundings, volume
 from hutch.service.instances import stateful as state
 from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import StorageDriver
@@ -91,6 +92,8 @@ async def start(parts: Parts, project: str, name: str, *, stateful: bool = False
 async def boot(parts: Parts, record: InstanceRecord) -> None:
     """Bring up an instance whose lock is held, from its state if it has one; on failure the host is as before."""
     project, name = record.project, record.name
+    if keys.flag(expand.of(parts.state, record)[0], "security.protection.start"):
+        raise Forbidden("Instance is protected from being started: unset security.protection.start to start it")
     record = await _prepare(parts, record)
     config, devices = expand.of(parts.state, record)
     pool = volume.pool(parts, devices)
@@ -120,6 +123,7 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
             limits=limits.of(config) | pinned,
             rlimits=_prefixed(config, "limits.kernel."),
             sysctls=_prefixed(config, "linux.sysctl."),
+            syscalls=_syscalls(config),
             raw=config.get("raw.lxc", ""),
             mounts=mounts,
             images=state.images(parts, record) if record.stateful else None,
@@ -151,6 +155,15 @@ async def guest_folder(parts: Parts, record: InstanceRecord, config: Config) -> 
     return [Mount(str(folder), f"dev/{path}", options="bind,ro,create=dir") for path in ("lxd", "incus")]
 
 
+def _syscalls(config: Config) -> Syscalls:
+    return Syscalls(
+        default=keys.flag(config, "security.syscalls.deny_default"),
+        deny=walls.system_calls(config.get("security.syscalls.deny", "")),
+        allow=walls.system_calls(config.get("security.syscalls.allow", "")),
+        raw=config.get("raw.seccomp", ""),
+    )
+
+
 async def _prepare(parts: Parts, record: InstanceRecord) -> InstanceRecord:
     """Write down what this start will make on the host, before it is made, in one commit."""
     config, devices = expand.of(parts.state, record)
@@ -161,8 +174,10 @@ async def _prepare(parts: Parts, record: InstanceRecord) -> InstanceRecord:
         device.check()
         fresh |= {f"volatile.{name}.{key}": value for key, value in device.volatile().items()}
     fresh["volatile.last_state.power"] = "RUNNING"
-    record = replace(record, config=record.config | fresh, last_used_at=now())
-    await parts.state.put(record)
+    async with parts.locks.hold(isolate.LOCK):
+        fresh |= isolate.allocate(parts, record, config)
+        record = replace(record, config=record.config | fresh, last_used_at=now())
+        await parts.state.put(record)
     return record
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from hutch.device import idmaps
 from hutch.errors import Invalid, NotFound, Unsupported
 from hutch.kernel.idmap import IdMap
 from hutch.schema.base import Config, Devices
@@ -110,7 +111,4 @@ async def root(
 
 def idmap_of(config: Config) -> list[IdMap]:
     """The id map that the expanded config asks for; empty for a privileged guest."""
-    from hutch.kernel import idmap
-    from hutch.schema.keys import instance as keys
-
-    return [] if keys.privileged(config) else idmap.default()
+    return idmaps.of(config)
