@@ -12,6 +12,7 @@ from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan
 from hutch.schema.base import Config
 from hutch.schema.keys.base import Key
+from hutch.schema.storage import VolumeRecord
 from hutch.storage.base import StorageDriver
 
 
@@ -20,7 +21,8 @@ class Context:
     """What a device may know and use of its surroundings.
 
     `config` is the expanded config of the instance, `volatile` what is recorded of this device under
-    volatile.NAME.* (keys without that prefix). `network(name)` and `pool(name)` answer running drivers or raise NotFound.
+    volatile.NAME.* (keys without that prefix). `network(name)` and `pool(name)` answer running drivers, `volume(pool, name)`
+    a custom volume, or raise NotFound.
     """
 
     project: str
@@ -31,6 +33,7 @@ class Context:
     volatile: Mapping[str, str]
     network: Callable[[str], NetworkDriver]
     pool: Callable[[str], StorageDriver]
+    volume: Callable[[str, str], VolumeRecord]
 
 
 class Device(ABC):

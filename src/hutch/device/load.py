@@ -12,6 +12,7 @@ from hutch.errors import Invalid, NotFound
 from hutch.network.base import NetworkDriver
 from hutch.schema.base import Config, Devices
 from hutch.schema.keys.base import check_all
+from hutch.schema.storage import VolumeRecord
 from hutch.storage.base import StorageDriver
 
 Thing = TypeVar("Thing")
@@ -24,6 +25,7 @@ def context(
     config: Config,
     networks: Mapping[str, NetworkDriver],
     pools: Mapping[str, StorageDriver],
+    volume: Callable[[str, str], VolumeRecord] | None = None,
 ) -> Context:
     """The surroundings of an instance's devices; `device` puts each one's own volatile values in."""
     return Context(
@@ -35,6 +37,7 @@ def context(
         volatile={},
         network=_finder(networks, "Network"),
         pool=_finder(pools, "Storage pool"),
+        volume=volume or _no_volume,
     )
 
 
@@ -76,6 +79,10 @@ def driver_for(name: str, settings: Config, context: Context) -> type[Device]:
         )
     found: type[Device] = registry.load(drivers, kind)
     return found
+
+
+def _no_volume(pool: str, name: str) -> VolumeRecord:
+    raise NotFound(f"Storage volume {name!r} not found in pool {pool!r}")
 
 
 def _finder(things: Mapping[str, Thing], what: str) -> Callable[[str], Thing]:

@@ -20,7 +20,7 @@ ARCHIVE, STAGE = Path("/archive"), Path("/stage")
 STAGE_SIZE = 64 << 20
 """Bytes that may land beside the tree: metadata and templates."""
 _NAMESPACES = 0x0002_0000 | 0x0400_0000 | 0x0800_0000 | 0x2000_0000 | 0x4000_0000  # mount, UTS, IPC, pid, network
-_SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
+SYSTEM = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _SAFE = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV
 WRITERS = frozenset({0, 1, 2, 3, 4, 31})
 """CAP_CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, SETFCAP: what keeps owners, modes and file capabilities."""
@@ -56,8 +56,8 @@ def _change_root(archive: Path, tree: Path | None) -> None:
     target = None if tree is None else mount.idmapped(tree, None, attributes=_SAFE | mount.MOUNT_ATTR_NOEXEC)
     root = Path("/tmp")  # a directory that always exists; only this mount namespace sees what covers it
     mount.attach(mount.new("tmpfs", options=[("size", str(STAGE_SIZE)), ("mode", "0755")], attributes=_SAFE), root)
-    for name in _SYSTEM:
-        _show(Path("/", name), root / name)
+    for name in SYSTEM:
+        show(Path("/", name), root / name)
     (root / ARCHIVE.name).touch()
     mount.attach(source, root / ARCHIVE.name)
     (root / STAGE.name / "rootfs").mkdir(parents=True)
@@ -69,7 +69,8 @@ def _change_root(archive: Path, tree: Path | None) -> None:
     os.chdir("/")
 
 
-def _show(source: Path, target: Path) -> None:
+def show(source: Path, target: Path) -> None:
+    """A folder of the host's programs, or the link that stands for it, also at `target`, read-only."""
     if source.is_symlink():
         target.symlink_to(source.readlink())
     elif source.is_dir():

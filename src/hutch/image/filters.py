@@ -1,7 +1,9 @@
 """The filters of pongo2 that templates of images use; each takes the value and one argument, None when none is given."""
 
 import html
+import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +18,8 @@ def text(value: Any) -> str:
         return "True" if value else "False"
     if isinstance(value, float):
         return f"{value:f}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
     if isinstance(value, Mapping):
         return " ".join(f"{key}:{text(inner)}" for key, inner in sorted(value.items()))
     if isinstance(value, list):
@@ -28,6 +32,20 @@ def _number(value: Any) -> float:
         return float(text(value)) if "." in text(value) else int(text(value))
     except ValueError:
         return 0
+
+
+# How Go spells the parts of a time: by those of Mon Jan 2 15:04:05 2006.
+_GO_TIMES = {
+    **{"2006": "%Y", "06": "%y", "January": "%B", "Jan": "%b", "01": "%m", "Monday": "%A", "Mon": "%a", "02": "%d"},
+    **{"15": "%H", "03": "%I", "04": "%M", "05": "%S", "PM": "%p", "MST": "%Z", "-0700": "%z", "%": "%%"},
+}
+_GO_TIME = re.compile("|".join(sorted(map(re.escape, _GO_TIMES), key=len, reverse=True)))
+
+
+def _date(value: Any, layout: Any) -> str:
+    if not isinstance(value, datetime):
+        raise ValueError("a time is expected")
+    return value.strftime(_GO_TIME.sub(lambda match: _GO_TIMES[match[0]], text(layout)))
 
 
 def _yesno(value: Any, choices: Any) -> str:
@@ -77,6 +95,7 @@ FILTERS: dict[str, Callable[[Any, Any], Any]] = {
     "capfirst": lambda value, _: text(value)[:1].upper() + text(value)[1:],
     "center": lambda value, width: text(value).center(_width(width)),
     "cut": lambda value, what: text(value).replace(text(what), "") if text(what) else text(value),
+    "date": _date,
     "default": lambda value, other: value or other,
     "default_if_none": lambda value, other: other if value is None else value,
     "divisibleby": lambda value, by: bool(_number(by)) and _number(value) % _number(by) == 0,
@@ -98,6 +117,7 @@ FILTERS: dict[str, Callable[[Any, Any], Any]] = {
     "safe": lambda value, _: value,
     "slice": _slice,
     "split": lambda value, by: text(value).split(text(by)) if text(by) else list(text(value)),
+    "time": _date,
     "title": lambda value, _: text(value).title(),
     "trim": lambda value, _: text(value).strip(),
     "truncatechars": _cut_to,

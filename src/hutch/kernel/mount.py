@@ -152,7 +152,7 @@ def closing(descriptor: int) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Mount:
-    """A line of mountinfo. `root` is the folder of the filesystem that is seen at `path`."""
+    """A line of mountinfo. `root` is the folder of the filesystem that is seen at `path`, `device` the filesystem's number."""
 
     id: int
     parent: int
@@ -162,6 +162,7 @@ class Mount:
     fstype: str
     source: str
     super_options: str
+    device: str = ""
 
 
 def mounts(pid: int | str = "self") -> list[Mount]:
@@ -175,9 +176,8 @@ def _parse(line: str) -> Mount:
     words = front.split(" ")
     fstype, source, super_options = back.split(" ", 2)
     path = Path(unescape(words[4]))
-    return Mount(
-        int(words[0]), int(words[1]), unescape(words[3]), path, words[5], fstype, unescape(source), super_options
-    )
+    place = (int(words[0]), int(words[1]), unescape(words[3]), path)
+    return Mount(*place, words[5], fstype, unescape(source), super_options, device=words[2])
 
 
 def unescape(text: str) -> str:

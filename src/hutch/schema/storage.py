@@ -1,10 +1,11 @@
 """Storage pools and volumes."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from hutch.schema.base import Config
+from hutch.schema.base import ZERO_TIME, Config
 
 
 class PoolRecord(msgspec.Struct, kw_only=True, frozen=True):
@@ -19,3 +20,74 @@ class PoolPut(msgspec.Struct, kw_only=True):
     driver: str = ""
     description: str | None = None
     config: dict[str, Any] | None = None
+
+
+class VolumeRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """A custom volume. One of content_type block or iso is a tree with the file `root.img` in it."""
+
+    pool: str
+    project: str
+    name: str
+    description: str = ""
+    config: Config = {}
+    content_type: str = "filesystem"
+    created_at: datetime = ZERO_TIME
+
+
+class VolumeSnapshotRecord(msgspec.Struct, kw_only=True, frozen=True):
+    pool: str
+    project: str
+    volume: str
+    name: str
+    description: str = ""
+    config: Config = {}
+    content_type: str = "filesystem"
+    created_at: datetime = ZERO_TIME
+    expires_at: datetime = ZERO_TIME
+
+
+class VolumeSource(msgspec.Struct, kw_only=True):
+    """Where a new volume comes from; `name` is VOLUME or VOLUME/SNAPSHOT."""
+
+    type: str = ""
+    name: str = ""
+    pool: str = ""
+    project: str = ""
+    volume_only: bool = False
+    refresh: bool = False
+
+
+class VolumePost(msgspec.Struct, kw_only=True):
+    name: str = ""
+    type: str = ""
+    content_type: str = ""
+    description: str = ""
+    config: dict[str, Any] | None = None
+    source: VolumeSource = msgspec.field(default_factory=VolumeSource)
+
+
+class VolumePut(msgspec.Struct, kw_only=True):
+    description: str | None = None
+    config: dict[str, Any] | None = None
+    restore: str = ""
+
+
+class VolumeMove(msgspec.Struct, kw_only=True):
+    """A new name, pool or project for a volume, or a new name for a snapshot."""
+
+    name: str = ""
+    pool: str = ""
+    project: str = ""
+    migration: bool = False
+    volume_only: bool = False
+
+
+class VolumeSnapshotPost(msgspec.Struct, kw_only=True):
+    name: str = ""
+    description: str = ""
+    expires_at: datetime | None = None
+
+
+class VolumeSnapshotPut(msgspec.Struct, kw_only=True):
+    description: str | None = None
+    expires_at: datetime | None = None

@@ -23,7 +23,13 @@ def url(name: str) -> str:
 
 
 def used_by(parts: Parts, name: str) -> list[str]:
-    return uses.by_device(parts, lambda device: device.get("type") == "disk" and device.get("pool") == name)
+    """Instances and profiles with a disk on the pool, and its custom volumes."""
+    customs = [
+        f"{url(name)}/volumes/custom/{quote(each.name, safe='')}"
+        + ("" if each.project == "default" else f"?project={quote(each.project, safe='')}")
+        for each in parts.state.volumes.all(name)
+    ]
+    return uses.by_device(parts, lambda device: device.get("type") == "disk" and device.get("pool") == name) + customs
 
 
 def document(parts: Parts, record: PoolRecord) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from hutch.schema.project import ProjectPut, ProjectRecord
 from hutch.service import allow, images, networks, profiles
 from hutch.service.instances import render
 from hutch.service.parts import Parts
+from hutch.service.volumes import render as volumes
 from hutch.work.operations import Operation
 
 
@@ -33,6 +34,7 @@ def used_by(parts: Parts, name: str) -> list[str]:
         *(profiles.url(name, each.name) for each in state.profiles.all(name)),
         *(images.url(name, each.fingerprint) for each in state.images.all(name)),
         *(networks.url(name, each.name) for each in state.networks.all(name)),
+        *(volumes.url(each.pool, name, "custom", each.name) for each in state.volumes.all() if each.project == name),
     ]
 
 

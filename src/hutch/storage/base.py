@@ -114,6 +114,10 @@ class StorageDriver(ABC):
         The caller closes it or attaches it with kernel.mount.attach. Closing an unattached one unmounts it.
         """
 
+    async def share(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
+        """Like `mount`, of a volume that other guests may have mounted already; Conflict when they cannot share it."""
+        return await self.mount(volume, idmap, readonly=readonly)
+
     @abstractmethod
     async def usage(self, volume: Volume) -> int:
         """Bytes that the volume holds by itself."""

@@ -18,7 +18,7 @@ from hutch.schema.network import NetworkRecord
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
 from hutch.schema.server import ServerRecord
-from hutch.schema.storage import PoolRecord
+from hutch.schema.storage import PoolRecord, VolumeRecord, VolumeSnapshotRecord
 from hutch.store.base import Store
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -102,6 +102,15 @@ class State:
         self.profiles = Table("/profiles/", ProfileRecord, lambda r: (r.project, r.name), "Profile not found")
         self.networks = Table("/networks/", NetworkRecord, lambda r: (r.project, r.name), "Network not found")
         self.pools = Table("/pools/", PoolRecord, lambda r: (r.name,), "Storage pool not found")
+        self.volumes = Table(
+            "/volumes/", VolumeRecord, lambda r: (r.pool, r.project, r.name), "Storage volume not found"
+        )
+        self.volume_snapshots = Table(
+            "/volume-snapshots/",
+            VolumeSnapshotRecord,
+            lambda r: (r.pool, r.project, r.volume, r.name),
+            "Storage volume snapshot not found",
+        )
         self.projects = Table("/projects/", ProjectRecord, lambda r: (r.name,), "Project not found")
         self.certificates = Table(
             "/certificates/", CertificateRecord, lambda r: (r.fingerprint,), "Certificate not found"

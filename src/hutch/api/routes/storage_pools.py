@@ -3,9 +3,9 @@
 from typing import Any
 
 from hutch.api.wire import Created, Request, Routes, Tagged
-from hutch.schema.answers.storage import StoragePool, StoragePoolResources, StorageVolume, StorageVolumeState
+from hutch.schema.answers.storage import StoragePool, StoragePoolResources
 from hutch.schema.storage import PoolPut
-from hutch.service import pools, volumes
+from hutch.service import pools
 
 routes = Routes()
 
@@ -58,33 +58,3 @@ async def delete(request: Request) -> None:
 @routes("GET", "/1.0/storage-pools/{name}/resources", gives=StoragePoolResources)
 async def resources(request: Request) -> dict[str, Any]:
     return await pools.resources(request.parts, request["name"])
-
-
-@routes("GET", "/1.0/storage-pools/{name}/volumes", gives=list[StorageVolume])
-async def list_volumes(request: Request) -> Any:
-    found = volumes.all_of(request.parts, request["name"], request.project)
-    if not request.recursion:
-        return [request.url("storage-pools", request["name"], "volumes", each["type"], each["name"]) for each in found]
-    return request.matching(found)
-
-
-@routes("GET", "/1.0/storage-pools/{name}/volumes/{type}", gives=list[StorageVolume])
-async def list_type(request: Request) -> Any:
-    found = [
-        each
-        for each in volumes.all_of(request.parts, request["name"], request.project)
-        if each["type"] == request["type"]
-    ]
-    if not request.recursion:
-        return [request.url("storage-pools", request["name"], "volumes", each["type"], each["name"]) for each in found]
-    return request.matching(found)
-
-
-@routes("GET", "/1.0/storage-pools/{name}/volumes/{type}/{volume}", gives=StorageVolume)
-async def get_volume(request: Request) -> Tagged:
-    return Tagged(volumes.one_of(request.parts, request["name"], request.project, request["type"], request["volume"]))
-
-
-@routes("GET", "/1.0/storage-pools/{name}/volumes/{type}/{volume}/state", gives=StorageVolumeState)
-async def volume_state(request: Request) -> dict[str, Any]:
-    return await volumes.state(request.parts, request["name"], request.project, request["type"], request["volume"])

@@ -1,4 +1,4 @@
-"""A disk: the root filesystem (made by whoever starts the instance), or a path of the host."""
+"""A disk: the root filesystem (made by whoever starts the instance), a custom volume, or a path of the host."""
 
 import asyncio
 import contextlib
@@ -17,6 +17,7 @@ from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan, Mount
 from hutch.schema.keys.base import as_bool
 from hutch.schema.keys.devices import DISK, inside
+from hutch.storage.base import Volume
 
 _HELPER = Path(__file__).parents[2] / "helper" / "mount_into.py"
 
@@ -34,7 +35,7 @@ class Driver(Device):
         elif not self.config.get("source"):
             raise Invalid(f'device {self.name!r}: Disk entry is missing the required "source" property')
         elif self.config.get("pool"):
-            raise Invalid(f"device {self.name!r}: pool is for the root disk only: this server has no custom volumes")
+            self._check_volume()
         elif not self.config["source"].startswith("/"):
             raise Invalid(f"device {self.name!r}: source must be an absolute path of the host")
 
@@ -61,7 +62,12 @@ class Driver(Device):
         if (tree := await self._tree()) is None:
             return
         with mount.closing(tree):
-            await self._helper(running, "attach", pass_fd=tree)
+            if self.config.get("pool"):  # What is attached out here as well tells the pool that the volume is in use.
+                await asyncio.to_thread(self._attach, tree)
+                with mount.closing(await asyncio.to_thread(mount.open_tree, self._point)) as inner:
+                    await self._helper(running, "attach", pass_fd=inner)
+            else:
+                await self._helper(running, "attach", pass_fd=tree)
 
     async def unplug(self, running: Running) -> None:
         if self.is_root:
@@ -87,6 +93,14 @@ class Driver(Device):
             raise Invalid(f"device {self.name!r}: recursive and shift are not for the root disk")
         self.context.pool(self.config["pool"])
 
+    def _check_volume(self) -> None:
+        volume = self.context.volume(self.config["pool"], self.config["source"])
+        if volume.content_type != "filesystem":
+            raise Invalid(f"device {self.name!r}: Custom {volume.content_type} volumes cannot be used on containers")
+        if any(as_bool(self.config.get(key)) for key in ("recursive", "shift")):
+            raise Invalid(f"device {self.name!r}: recursive and shift are for paths of the host")
+        self.context.pool(self.config["pool"])
+
     @property
     def _required(self) -> bool:
         return as_bool(self.config.get("required"), not as_bool(self.config.get("optional")))
@@ -94,11 +108,18 @@ class Driver(Device):
     async def _tree(self) -> int | None:
         """The detached mount; None when its source is absent and need not be there."""
         try:
-            return await self._host_path()
+            return await (self._volume() if self.config.get("pool") else self._host_path())
         except NotFound:
             if self._required:
                 raise
             return None
+
+    async def _volume(self) -> int:
+        record = self.context.volume(self.config["pool"], self.config["source"])
+        idmap = [] if as_bool(record.config.get("security.unmapped")) else self.context.idmap
+        return await self.context.pool(record.pool).share(
+            Volume("custom", record.project, record.name), idmap, readonly=as_bool(self.config.get("readonly"))
+        )
 
     async def _host_path(self) -> int:
         shifted = as_bool(self.config.get("shift"))

@@ -38,5 +38,16 @@ class StorageVolume(Answer):
     used_by: list[str]
 
 
+class StorageVolumeSnapshot(Answer):
+    """`name` is VOLUME/SNAPSHOT in a list."""
+
+    name: str
+    description: str
+    config: Config
+    content_type: str
+    created_at: datetime
+    expires_at: datetime
+
+
 class StorageVolumeState(Answer):
     usage: Space | None

@@ -34,8 +34,8 @@ NIC_BRIDGED: dict[str, Key] = _NIC | {
 
 DISK: dict[str, Key] = {
     "path": Key("Path inside the instance; / is the root filesystem", check=inside, required=True, live=False),
-    "source": text("Path on the host"),
-    "pool": text("Storage pool of the root filesystem"),
+    "source": text("Path on the host, or with pool the name of a custom volume"),
+    "pool": text("Storage pool of the root filesystem, or of the custom volume"),
     "size": Key("Size of the root filesystem", "size", check=as_bytes),
     "readonly": boolean("Whether the guest may not write"),
     "required": boolean("Whether the instance cannot start without the source", "true"),

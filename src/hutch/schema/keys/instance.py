@@ -3,6 +3,7 @@
 import re
 
 from hutch.errors import Invalid
+from hutch.schema import schedule
 from hutch.schema.base import Config
 from hutch.schema.keys import walls
 from hutch.schema.keys.base import (
@@ -103,6 +104,12 @@ KEYS: dict[str, Key] = {
     "security.devlxd.images": boolean("Whether the guest may fetch images by its API", "false"),
     "security.guestapi": boolean("Incus's name for security.devlxd: both must be true", "true"),
     "security.guestapi.images": boolean("Incus's name for security.devlxd.images: one of them is enough", "false"),
+    "snapshots.expiry": Key("When snapshots are removed, as in 1M 2H 3d 4w 5m 6y", check=schedule.check_span),
+    "snapshots.pattern": text("Name of automatic snapshots, a pongo2 template", default="snap%d"),
+    "snapshots.schedule": Key(
+        "When snapshots are made, as cron has it, or @hourly, @daily, @startup ...", check=schedule.parse
+    ),
+    "snapshots.schedule.stopped": boolean("Whether the schedule goes on while the instance is stopped", "false"),
     "cloud-init.network-config": text("Network configuration for cloud-init"),
     "cloud-init.user-data": text("User data for cloud-init"),
     "cloud-init.vendor-data": text("Vendor data for cloud-init"),

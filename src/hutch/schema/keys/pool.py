@@ -1,5 +1,6 @@
 """The keys of storage pools, by driver, and of volumes."""
 
+from hutch.schema import schedule
 from hutch.schema.keys.base import Key, boolean, size, text
 
 FREE = ("user.",)
@@ -9,9 +10,9 @@ VOLUME: dict[str, Key] = {
     "security.shifted": boolean("Shift the ids of this volume so that isolated guests can share it"),
     "security.unmapped": boolean("Do not shift the ids of this volume"),
     "size": size("Limit of the volume's size; empty for none"),
-    "snapshots.expiry": text("When snapshots are removed, as in 1M 2H 3d 4w 5m 6y"),
+    "snapshots.expiry": Key("When snapshots are removed, as in 1M 2H 3d 4w 5m 6y", check=schedule.check_span),
     "snapshots.pattern": text("Name of automatic snapshots", default="snap%d"),
-    "snapshots.schedule": text("When snapshots are made, as cron has it, or @hourly, @daily ..."),
+    "snapshots.schedule": Key("When snapshots are made, as cron has it, or @hourly, @daily ...", check=schedule.parse),
     "volatile.idmap.last": text("The map of ids that the volume was last used with"),
     "volatile.idmap.next": text("The map of ids that the volume is to be used with"),
     "volatile.uuid": text("The identity of the volume"),

@@ -26,8 +26,8 @@ async def reconcile(parts: Parts) -> None:
         pool = parts.pools.get(doomed.pool)
         if pool is None:
             continue
-        if doomed.renamed_from and doomed.snapshot:
-            half = Volume(doomed.type, doomed.project, doomed.name, doomed.snapshot)
+        half = Volume(doomed.type, doomed.project, doomed.name, doomed.snapshot)
+        if doomed.renamed_from and (doomed.snapshot or doomed.type == "custom"):
             if await pool.has(half):
                 await pool.rename(half, doomed.renamed_from)
             await parts.state.delete(doomed)

@@ -1,6 +1,5 @@
 """Snapshots of instances: create, restore, rename, change, delete."""
 
-import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
@@ -8,9 +7,10 @@ from msgspec.structs import replace
 
 from hutch.access.projects import Kind, home
 from hutch.errors import AlreadyExists, Conflict, Invalid
+from hutch.schema import schedule
 from hutch.schema.base import ZERO_TIME, now
 from hutch.schema.instance import InstanceRecord, SnapshotPost, SnapshotRecord
-from hutch.service import allow
+from hutch.service import allow, snapshot_names
 from hutch.service.instances import expand, power, render, rules, stateful, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
@@ -26,13 +26,20 @@ def resources(project: str, name: str, snapshot: str) -> dict[str, list[str]]:
     return found | {"instances_snapshots": [url(project, name, snapshot)]}
 
 
+def next_name(parts: Parts, record: InstanceRecord) -> str:
+    """What `snapshots.pattern` makes of this moment."""
+    pattern = expand.of(parts.state, record)[0].get("snapshots.pattern", "")
+    taken = {each.name for each in parts.state.snapshots.all(record.project, record.name)}
+    return snapshot_names.next_name(pattern, taken, now())
+
+
 def create(parts: Parts, project: str, name: str, wanted: SnapshotPost) -> Operation:
-    """`snapN` is the name when none is given."""
+    """The name is made by `snapshots.pattern`, snapN by default, when none is given."""
     parts.state.instances.get(project, name)
     allow.snapshot(parts, project)
     if wanted.stateful:
         raise Invalid("Stateful snapshots are not available on this server")
-    snapshot = wanted.name or _next_name(parts, project, name)
+    snapshot = wanted.name or next_name(parts, parts.state.instances.get(project, name))
     rules.check_snapshot_name(snapshot)
 
     async def work(operation: Operation) -> None:
@@ -44,21 +51,13 @@ def create(parts: Parts, project: str, name: str, wanted: SnapshotPost) -> Opera
     )
 
 
-def _next_name(parts: Parts, project: str, name: str) -> str:
-    numbers = [
-        int(match[1])
-        for each in parts.state.snapshots.all(project, name)
-        if (match := re.fullmatch(r"snap(\d+)", each.name))
-    ]
-    return f"snap{max(numbers, default=-1) + 1}"
-
-
 async def now_held(parts: Parts, record: InstanceRecord, snapshot: str, expires_at: datetime | None) -> None:
     project, name = record.project, record.name
     if parts.state.snapshots.find(project, name, snapshot) is not None:
         raise AlreadyExists(f"Snapshot {snapshot!r} of instance {name!r} already exists")
     config, devices = expand.of(parts.state, record)
     pool = volume.pool(parts, devices)
+    moment = now()
     made = SnapshotRecord(
         name=snapshot,
         instance=name,
@@ -71,9 +70,9 @@ async def now_held(parts: Parts, record: InstanceRecord, snapshot: str, expires_
         devices=record.devices,
         expanded_config=config,
         expanded_devices=devices,
-        created_at=now(),
+        created_at=moment,
         last_used_at=record.last_used_at,
-        expires_at=expires_at or ZERO_TIME,
+        expires_at=expires_at or schedule.after(config.get("snapshots.expiry", ""), moment) or ZERO_TIME,
     )
     async with volume.making(parts, pool, volume.of(made)) as doomed:
         await quietly(parts, record, lambda: pool.snapshot(volume.of(record), snapshot))

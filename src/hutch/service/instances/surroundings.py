@@ -3,14 +3,24 @@
 from hutch.access.projects import Kind, home
 from hutch.device import load
 from hutch.device.base import Context
+from hutch.errors import NotFound
 from hutch.network.base import NetworkDriver
 from hutch.schema.base import Config
+from hutch.schema.storage import VolumeRecord
 from hutch.service.parts import Parts
 
 
 def context(parts: Parts, project: str, name: str, config: Config) -> Context:
     """The surroundings with the instance's expanded config."""
-    return load.context(parts.directory, project, name, config, networks_of(parts, project), parts.pools)
+    place = home(parts.state, project, Kind.VOLUMES)
+
+    def volume(pool: str, wanted: str) -> VolumeRecord:
+        if (found := parts.state.volumes.find(pool, place, wanted)) is None:
+            raise NotFound(f"Storage volume {wanted!r} not found in pool {pool!r}")
+        return found
+
+    networks = networks_of(parts, project)
+    return load.context(parts.directory, project, name, config, networks, parts.pools, volume)
 
 
 def networks_of(parts: Parts, project: str) -> dict[str, NetworkDriver]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from hutch.kernel.mount import MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
 from hutch.kernel.overlay import UPPER, WORK
 from hutch.kernel.tree import fstype
 from hutch.schema.base import Config
-from hutch.storage import layers, merge, quotas, source
+from hutch.storage import layers, merge, quotas, shared, source
 from hutch.storage.base import Fill, Volume
 from hutch.storage.folder import FolderPool, describe, in_thread
 from hutch.storage.layers import EMPTY, Layers, Stack
+from hutch.storage.shared import Shared
 
 # What overlay notes on a writable layer about its lowers' inodes or the mount: false in a copy.
 _NOTES = tuple(f"trusted.overlay.{name}" for name in ("origin", "impure", "nlink", "uuid"))
@@ -34,6 +36,7 @@ class Driver(FolderPool):
     def __init__(self, name: str, path: Path, config: Config) -> None:
         super().__init__(name, path, config)
         self.layers = Layers(self.root, self.trash)
+        self.shared = Shared(self.path / "shared")
 
     @classmethod
     async def check(cls, config: Config, path: Path) -> Config:
@@ -71,6 +74,10 @@ class Driver(FolderPool):
                 f"overlay mounts with shifted ids do not work on {kind} at {self.root} with this kernel ({error}); "
                 "use ext4, xfs or btrfs there, or a pool of the driver dir"
             ) from error
+
+    async def destroy(self) -> None:
+        await in_thread(self.shared.close)
+        await super().destroy()
 
     async def collect(self) -> None:
         await in_thread(self.layers.collect)
@@ -123,6 +130,7 @@ class Driver(FolderPool):
 
     async def _shorten(self, volume: Volume) -> None:
         """Merge the layers of a volume that has many and is not in use."""
+        await self._let_go(volume)
         folder = await in_thread(self.find, volume)
         stack = await in_thread(layers.read, folder)
         if len(stack.lowers) < layers.DEEP or not stack.top or not self.layers.sees_use:
@@ -184,7 +192,16 @@ class Driver(FolderPool):
             layers.write(new, Stack(stack.lowers))
             return stack
 
+    async def delete(self, volume: Volume) -> None:
+        await self._let_go(volume)
+        await super().delete(volume)
+
+    async def rename(self, volume: Volume, name: str) -> None:
+        await self._let_go(volume)
+        await super().rename(volume, name)
+
     async def restore(self, volume: Volume, snapshot: str) -> None:
+        await self._let_go(volume)
         with self.space_errors():
             await in_thread(self._restore, volume, snapshot)
         await self.collect()
@@ -199,6 +216,27 @@ class Driver(FolderPool):
     async def mount(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
         stack = await in_thread(lambda: layers.read(self.find(volume)))
         return await self._mount(stack, idmap, MOUNT_ATTR_RDONLY if readonly else 0)
+
+    async def share(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
+        async def first() -> int:
+            return await self.mount(volume, idmap)
+
+        made = await self.shared.clone(shared.label(volume), idmap, first)
+        if readonly:
+            await in_thread(mount.setattr, made, set=MOUNT_ATTR_RDONLY)
+        return made
+
+    async def _let_go(self, volume: Volume) -> None:
+        """End the common mount of a volume that no guest has mounted any more."""
+        if not volume.snapshot and await in_thread(self.shared.let_go, shared.label(volume)):
+            await in_thread(self._wait_for_rest, volume)
+
+    def _wait_for_rest(self, volume: Volume) -> None:
+        # The kernel takes a detached mount down a moment later.
+        for _ in range(100):
+            if not self.layers.sees_use or not self.layers.busy(layers.read(self.find(volume))):
+                return
+            time.sleep(0.01)
 
     async def _mount(self, stack: Stack, idmap: Sequence[IdMap], attributes: int = 0) -> int:
         userns = await namespaces.user(idmap)
