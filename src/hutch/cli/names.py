@@ -35,7 +35,7 @@ KINDS: dict[str, Names] = {
     "network": _listed("/1.0/networks"),
     "pool": _listed("/1.0/storage-pools"),
     "operation": _operations,
-    "recipe": lambda _: ["debian/12", "debian/13", "busybox"],
+    "recipe": lambda _: ["debian/12", "debian/13", "busybox", "debian/12/cloud", "debian/13/cloud"],
 }
 
 

@@ -59,6 +59,7 @@ def _prepare(recipe: Recipe, download: Download, inside: Path) -> None:
         path.chmod(0o644)
     pack.write_tree(guest.systemd_files(), inside / "base.tar")
     own = [guest.file(path, item.content, item.mode) for path, item in recipe.files.items()]
+    own = [*(guest.cloud_init_files() if recipe.has_cloud_init else []), *own]
     pack.write_tree(own, inside / "files.tar")
     sources = f"etc/apt/sources.list.d/{recipe.distribution}.sources"
     pack.write_tree([guest.file(sources, guest.sources_list(recipe))], inside / "apt.tar")

@@ -87,10 +87,51 @@ TEMPLATES = {
     "hostname.tpl": "{{ container.name }}\n",
     "hosts.tpl": HOSTS.format(hostname="{{ container.name }}"),
 }
-TEMPLATE_TARGETS = {
+TEMPLATE_TARGETS: dict[str, dict[str, object]] = {
     "/etc/hostname": {"when": ["create", "copy", "rename"], "template": "hostname.tpl"},
     "/etc/hosts": {"when": ["create", "copy", "rename"], "template": "hosts.tpl"},
 }
+
+# cloud-init asks the guest's own API; where that is switched off it reads what these templates leave at every start.
+CLOUD_INIT = """\
+datasource_list: [LXD, NoCloud, None]
+"""
+_SEED = "/var/lib/cloud/seed/nocloud-net"
+CLOUD_INIT_TEMPLATES = {
+    "cloud-init-meta.tpl": "instance-id: {{ config_get('volatile.cloud-init.instance-id', instance.name) }}\n"
+    "local-hostname: {{ instance.name }}\n{{ config_get('user.meta-data', '') }}\n",
+    **{
+        f"cloud-init-{name}.tpl": f"{{{{ config_get('cloud-init.{name}', config_get('user.{name}', '{default}')) }}}}\n"
+        for name, default in (
+            ("user-data", "#cloud-config"),
+            ("vendor-data", "#cloud-config"),
+            ("network-config", "{version: 2, ethernets: {eth0: {dhcp4: true}}}"),
+        )
+    },
+}
+CLOUD_INIT_TARGETS: dict[str, dict[str, object]] = {
+    f"{_SEED}/{file}": {"when": ["create", "copy", "rename", "start"], "template": f"cloud-init-{template}.tpl"}
+    for file, template in (
+        ("meta-data", "meta"),
+        ("user-data", "user-data"),
+        ("vendor-data", "vendor-data"),
+        ("network-config", "network-config"),
+    )
+}
+
+
+def templates(recipe: Recipe) -> dict[str, str]:
+    """The image's templates by their names."""
+    return TEMPLATES | (CLOUD_INIT_TEMPLATES if recipe.has_cloud_init else {})
+
+
+def template_targets(recipe: Recipe) -> dict[str, dict[str, object]]:
+    """What the templates are for: files of the guest."""
+    return TEMPLATE_TARGETS | (CLOUD_INIT_TARGETS if recipe.has_cloud_init else {})
+
+
+def cloud_init_files() -> list[Node]:
+    return [file("/etc/cloud/cloud.cfg.d/95_hutch.cfg", CLOUD_INIT)]
 
 
 def systemd_files() -> list[Node]:

@@ -76,12 +76,12 @@ def metadata_nodes(recipe: Recipe, facts: dict[str, str], created: int) -> list[
         "architecture": recipe.architecture,
         "creation_date": created,
         "properties": facts,
-        "templates": guest.TEMPLATE_TARGETS,
+        "templates": guest.template_targets(recipe),
     }
     return [
         guest.file("metadata.yaml", yaml.safe_dump(document, sort_keys=False)),
         guest.folder("templates"),
-        *(guest.file(f"templates/{name}", text) for name, text in guest.TEMPLATES.items()),
+        *(guest.file(f"templates/{name}", text) for name, text in guest.templates(recipe).items()),
     ]
 
 

@@ -30,6 +30,8 @@ from hutch.imagebuild import sources
 
 # Raised whenever the same recipe would give another image.
 BUILDER_VERSION = 8
+# The same for what is laid over a system with cloud-init.
+CLOUD_INIT_VERSION = 1
 
 DEBIAN_ARCHITECTURES = {
     "x86_64": "amd64",
@@ -96,6 +98,10 @@ class Recipe:
         return "busybox" if self.variant == "busybox" else self.distribution
 
     @property
+    def has_cloud_init(self) -> bool:
+        return "cloud-init" in self.packages
+
+    @property
     def debian_architecture(self) -> str:
         if self.architecture not in DEBIAN_ARCHITECTURES:
             raise Invalid(f"no Debian architecture is known for {self.architecture}")
@@ -120,18 +126,22 @@ class Recipe:
 
     def key(self) -> str:
         """Changes with everything that the recipe and the builder decide about the image."""
-        text = json.dumps([BUILDER_VERSION, SYSTEM_PACKAGES, asdict(self)], sort_keys=True, default=str)
+        cloud = [CLOUD_INIT_VERSION] if self.has_cloud_init else []
+        text = json.dumps([BUILDER_VERSION, SYSTEM_PACKAGES, asdict(self), *cloud], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _debian(release: str, suite: str) -> Recipe:
+def _debian(release: str, suite: str, variant: str = "default", packages: tuple[str, ...] = ()) -> Recipe:
+    end = "" if variant == "default" else f"/{variant}"
     return Recipe(
-        name=f"debian/{release}",
+        name=f"debian/{release}{end}",
         distribution="debian",
         suite=suite,
         release=release,
-        description=f"Debian {release} ({suite})",
-        aliases=(f"debian/{release}", f"debian/{suite}"),
+        variant=variant,
+        description=f"Debian {release} ({suite})" + (f" with {' '.join(packages)}" if packages else ""),
+        aliases=(f"debian/{release}{end}", f"debian/{suite}{end}"),
+        packages=packages,
     )
 
 
@@ -149,7 +159,9 @@ def _busybox() -> Recipe:
 
 def builtin() -> dict[str, Recipe]:
     """The recipes that need no file."""
-    return {recipe.name: recipe for recipe in (_debian("12", "bookworm"), _debian("13", "trixie"), _busybox())}
+    plain = (_debian("12", "bookworm"), _debian("13", "trixie"), _busybox())
+    cloud = (_debian(*each, "cloud", ("cloud-init",)) for each in (("12", "bookworm"), ("13", "trixie")))
+    return {recipe.name: recipe for recipe in (*plain, *cloud)}
 
 
 def named(name: str) -> Recipe:

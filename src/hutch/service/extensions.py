@@ -75,5 +75,6 @@ EXTENSIONS = [
     "console_force",
     "instances_files_modify_permissions",
     "instance_ready_state",
+    "cloud_init",
     "operations_get_query_all_projects",
 ]

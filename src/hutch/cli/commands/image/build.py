@@ -1,6 +1,7 @@
 """Build an image from Debian packages, or from a recipe file, and bring it to the daemon.
 
-Built in are debian/12, debian/13 and busybox. What was built is kept and used again for a week.
+Built in are debian/12, debian/13 and busybox, and with cloud-init debian/12/cloud and debian/13/cloud. What was built is
+kept and used again for a week.
 """
 
 from pathlib import Path
@@ -11,7 +12,12 @@ from hutch.cli.session import Session
 
 
 @command(
-    arg("recipe", metavar="RECIPE", help="debian/12, debian/13, busybox, or a recipe file", complete="recipe"),
+    arg(
+        "recipe",
+        metavar="RECIPE",
+        help="debian/12, debian/13, busybox, debian/12/cloud, debian/13/cloud, or a recipe file",
+        complete="recipe",
+    ),
     arg("--alias", action="append", metavar="ALIAS", help="a name for the image instead of the recipe's own"),
     arg("--refresh", action="store_true", help="build it again though it was built this week"),
     arg("--split", action="store_true", help="as two files, metadata and a squashfs"),
