@@ -16,6 +16,7 @@ from hutch.daemon.logs import set_up as set_up_logs
 from hutch.errors import HutchError
 from hutch.kernel import memory, namespaces, pidfd
 from hutch.runtime.lxc import record
+from hutch.work import stalls
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +88,21 @@ def main() -> int:
         enter_mounts(wanted.directory)
         if sys.version_info < (3, 12):
             asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+        selector = stalls.Selector()
         try:
-            asyncio.run(startup.serve(wanted))
+            with asyncio.Runner(loop_factory=lambda: _loop(selector)) as runner:
+                runner.run(startup.serve(wanted, selector))
         except HutchError as error:
             log.error("%s", error)
             return 1
     return 0
+
+
+def _loop(selector: stalls.Selector) -> asyncio.AbstractEventLoop:
+    loop = asyncio.SelectorEventLoop(selector)
+    # Before Python 3.12 this is how the watcher of children learns of the loop.
+    asyncio.set_event_loop(loop)
+    return loop
 
 
 if __name__ == "__main__":

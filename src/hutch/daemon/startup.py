@@ -37,20 +37,21 @@ from hutch.work.events import Events, LogHandler
 from hutch.work.lifetime import Lifetime
 from hutch.work.locks import Locks
 from hutch.work.operations import Operations
+from hutch.work.stalls import Selector
 from hutch.work.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
 
-async def serve(options: Options) -> None:
-    """Run the daemon until SIGTERM, SIGINT or a request to shut down."""
+async def serve(options: Options, stalls: Selector) -> None:
+    """Run the daemon until SIGTERM, SIGINT or a request to shut down; `stalls` is the selector of the event loop."""
     lifetime = Lifetime()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lifetime.ending.set)
     async with AsyncExitStack() as stack:
         https = Late()
-        parts = await _build(options, lifetime, https, stack)
+        parts = await _build(options, lifetime, stalls, https, stack)
         await _bring_up(parts)
         await _serve(options, parts, https, stack)
         host_booted = await _booted(parts)
@@ -62,10 +63,10 @@ async def serve(options: Options) -> None:
         notify("STOPPING=1")
         for network in parts.networks.values():
             await network.detach()
-        log.info("hutchd stops; instances go on")
+        log.info("hutchd stops; instances go on (longest round of the event loop: %.1f ms)", stalls.longest * 1000)
 
 
-async def _build(options: Options, lifetime: Lifetime, https: "Late", stack: AsyncExitStack) -> Parts:
+async def _build(options: Options, lifetime: Lifetime, stalls: Selector, https: "Late", stack: AsyncExitStack) -> Parts:
     directory = options.directory
     for name in ("images", "instances", "networks", "storage-pools", "database"):
         (directory / name).mkdir(exist_ok=True, mode=0o711)
@@ -104,6 +105,7 @@ async def _build(options: Options, lifetime: Lifetime, https: "Late", stack: Asy
         runtime=runtime,
         consoles=consoles,
         lifetime=lifetime,
+        stalls=stalls,
         boot=options.boot,
         certificate=certificate,
         fingerprint=hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest(),

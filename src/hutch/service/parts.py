@@ -16,6 +16,7 @@ from hutch.work.guest_events import GuestEvents
 from hutch.work.lifetime import Lifetime
 from hutch.work.locks import Locks
 from hutch.work.operations import Operations
+from hutch.work.stalls import Selector
 from hutch.work.tasks import Tasks
 
 
@@ -54,7 +55,8 @@ class Parts:
     """`pools` and `networks` hold the running drivers by name, `live` the devices of each running guest by
     (project, name), `cpus` what those have as limits.cpu and `pinned` the set that each was given, `rendered`
     instances as JSON with what they were made from, `boot` is the kernel's boot id,
-    `certificate` (PEM) and `fingerprint` are the server's own, `failures` counts wrong tokens by address."""
+    `certificate` (PEM) and `fingerprint` are the server's own, `stalls` measures the
+    event loop, `failures` counts wrong tokens by address."""
 
     directory: Path
     state: State
@@ -65,6 +67,7 @@ class Parts:
     runtime: Runtime
     consoles: Consoles
     lifetime: Lifetime
+    stalls: Selector
     boot: str
     certificate: str
     fingerprint: str
