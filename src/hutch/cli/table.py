@@ -130,7 +130,7 @@ def wrap(text: str, width: int) -> list[str]:
         rest = line
         while text_width(rest) > width > 0:
             at = _break(rest, width)
-            lines.append(rest[:at].rstrip())
+            lines.append(rest[:at].rstrip(" "))
             rest = rest[at:].lstrip(" ")
         lines.append(rest)
     return lines
