@@ -30,6 +30,7 @@ from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
 from hutch.service import certificates, images, networks, pools, server
 from hutch.service.instances import boot, power
+from hutch.service.migration import stage
 from hutch.service.parts import Parts
 from hutch.store.records import State
 from hutch.store.sqlite import SqliteStore
@@ -149,6 +150,7 @@ async def _bring_up(parts: Parts) -> None:
             parts.networks[network_record.name] = network
     await images.reconcile(parts)
     await boot.reconcile(parts)
+    await stage.tidy(parts)
     await boot.adopt(parts)
 
 

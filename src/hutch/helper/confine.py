@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from hutch.kernel import mount
@@ -33,13 +34,24 @@ def enter(archive: Path, tree: Path | None, capabilities: frozenset[int] = WRITE
 
     Both, and with the child all that it starts, end with the daemon.
     """
+    _enter(capabilities, archive, None, {} if tree is None else {"rootfs": tree})
+
+
+def enter_stage(stage: Path, trees: Mapping[str, Path | int], capabilities: frozenset[int]) -> None:
+    """The same without an archive: STAGE is the folder `stage`, with a tree, or a detached mount, on each named folder in it."""
+    _enter(capabilities, None, stage, trees)
+
+
+def _enter(
+    capabilities: frozenset[int], archive: Path | None, stage: Path | None, trees: Mapping[str, Path | int]
+) -> None:
     libc("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc("unshare", _NAMESPACES)
     child = os.fork()
     if child:
         os._exit(_outcome(child))
     libc("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    _change_root(archive, tree)
+    _change_root(archive, stage, trees)
     _drop(capabilities)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -49,24 +61,40 @@ def _outcome(child: int) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _change_root(archive: Path, tree: Path | None) -> None:
+def _change_root(archive: Path | None, stage: Path | None, trees: Mapping[str, Path | int]) -> None:
     mount.setattr(Path("/"), propagation=mount.MS_PRIVATE, recursive=True)
-    # Both are opened before anything covers them: they may lie below /tmp.
-    source = mount.idmapped(archive, None, attributes=_SAFE | mount.MOUNT_ATTR_RDONLY)
-    target = None if tree is None else mount.idmapped(tree, None, attributes=_SAFE | mount.MOUNT_ATTR_NOEXEC)
+    # All are opened before anything covers them: they may lie below /tmp.
+    shown = None if archive is None else mount.idmapped(archive, None, attributes=_SAFE | mount.MOUNT_ATTR_RDONLY)
+    held = None if stage is None else _closed(stage)
+    targets = {name: _closed(tree) for name, tree in trees.items()}
     root = Path("/tmp")  # a directory that always exists; only this mount namespace sees what covers it
     mount.attach(mount.new("tmpfs", options=[("size", str(STAGE_SIZE)), ("mode", "0755")], attributes=_SAFE), root)
     for name in SYSTEM:
         show(Path("/", name), root / name)
-    (root / ARCHIVE.name).touch()
-    mount.attach(source, root / ARCHIVE.name)
-    (root / STAGE.name / "rootfs").mkdir(parents=True)
-    if target is not None:
-        mount.attach(target, root / STAGE.name / "rootfs")
+    if shown is not None:
+        (root / ARCHIVE.name).touch()
+        mount.attach(shown, root / ARCHIVE.name)
+    (root / STAGE.name).mkdir()
+    if held is not None:
+        mount.attach(held, root / STAGE.name)
+    else:
+        (root / STAGE.name / "rootfs").mkdir()
+    for name, target in targets.items():
+        (root / STAGE.name / name).mkdir(exist_ok=True)
+        mount.attach(target, root / STAGE.name / name)
     os.chdir(root)
     libc("pivot_root", b".", b".")
     libc("umount2", b".", mount.MNT_DETACH)
     os.chdir("/")
+
+
+def _closed(tree: Path | int) -> int:
+    """A mount of the tree, or the detached one given, on which nothing is a device or a program."""
+    attributes = _SAFE | mount.MOUNT_ATTR_NOEXEC
+    if isinstance(tree, Path):
+        return mount.idmapped(tree, None, attributes=attributes)
+    mount.setattr(tree, set=attributes)
+    return tree
 
 
 def show(source: Path, target: Path) -> None:

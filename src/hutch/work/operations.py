@@ -103,12 +103,15 @@ class Operation:
             }
         )
 
-    def socket(self, name: str) -> str:
-        """Expect a websocket; the secret by which a client connects it. `sockets` holds its future by that secret."""
+    def socket(self, name: str, *, at_top: bool = False) -> str:
+        """Expect a websocket; the secret by which a client connects it. `sockets` holds its future by that secret.
+
+        Clients find it in the metadata below `fds`, or, as migrations have it, at the top.
+        """
         secret = secrets.token_hex(32)
         self.sockets[secret] = asyncio.get_running_loop().create_future()
         self.sockets[secret].add_done_callback(lambda future: future.cancelled() or future.exception())
-        self.metadata.setdefault("fds", {})[name] = secret
+        (self.metadata if at_top else self.metadata.setdefault("fds", {}))[name] = secret
         return secret
 
     def connect(self, secret: str, socket: Socket) -> None:

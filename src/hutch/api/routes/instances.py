@@ -9,20 +9,12 @@ from hutch.api.wire import Rendered, Request, Routes, Tagged
 from hutch.errors import Invalid
 from hutch.schema.answers.instance import Instance, InstanceFull, InstanceState
 from hutch.schema.instance import InstancePost, InstancePut, InstanceRecord, StatePut
+from hutch.schema.migration import MovePost
 from hutch.service.instances import bulk, create, delete, power, rename, render, snapshot, update
+from hutch.service.migration import source
 from hutch.work.operations import Operation
 
 routes = Routes()
-
-
-class RenamePost(msgspec.Struct, kw_only=True):
-    """`name` renames; the other members ask for a move."""
-
-    name: str = ""
-    migration: bool = False
-    pool: str = ""
-    project: str = ""
-    live: bool = False
 
 
 def _records(request: Request) -> list[InstanceRecord]:
@@ -104,9 +96,11 @@ async def patch(request: Request, wanted: InstancePut) -> None:
 
 
 @routes("POST", "/1.0/instances/{name}")
-async def post_one(request: Request, wanted: RenamePost) -> Operation:
-    if wanted.migration or wanted.pool or wanted.project:
-        raise Invalid("Moving instances between pools, projects and servers is not available on this server")
+async def post_one(request: Request, wanted: MovePost) -> Operation:
+    if wanted.pool or wanted.project:
+        raise Invalid("Moving instances between pools and projects is not available on this server")
+    if wanted.migration:
+        return source.start(request.parts, request.project, request["name"], wanted)
     return rename.rename(request.parts, request.project, request["name"], wanted.name)
 
 

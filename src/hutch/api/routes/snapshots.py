@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 
 from hutch.api.wire import Request, Routes, Tagged
-from hutch.errors import Invalid
 from hutch.schema.answers.instance import InstanceSnapshot
 from hutch.schema.instance import SnapshotPost, SnapshotRecord
+from hutch.schema.migration import MovePost
 from hutch.service.instances import render, snapshot
+from hutch.service.migration import source
 from hutch.work.operations import Operation
 
 routes = Routes()
@@ -18,11 +19,6 @@ ONE = "/1.0/instances/{name}/snapshots/{snapshot}"
 
 class SnapshotPut(msgspec.Struct, kw_only=True):
     expires_at: datetime | None = None
-
-
-class SnapshotRename(msgspec.Struct, kw_only=True):
-    name: str = ""
-    migration: bool = False
 
 
 def _editable(record: SnapshotRecord) -> dict[str, Any]:
@@ -77,9 +73,9 @@ async def patch(request: Request, wanted: SnapshotPut) -> Operation:
 
 
 @routes("POST", ONE)
-async def rename(request: Request, wanted: SnapshotRename) -> Operation:
+async def rename(request: Request, wanted: MovePost) -> Operation:
     if wanted.migration:
-        raise Invalid("Migrating snapshots between servers is not available on this server")
+        return source.start(request.parts, request.project, request["name"], wanted, request["snapshot"])
     return snapshot.rename(request.parts, request.project, request["name"], request["snapshot"], wanted.name)
 
 

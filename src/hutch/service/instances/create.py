@@ -8,6 +8,7 @@ from hutch.schema.image import ImageRecord
 from hutch.schema.instance import InstancePost, InstanceRecord
 from hutch.service import allow, images
 from hutch.service.instances import copy, make, names, power, render, rules, volume
+from hutch.service.migration import sink
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
@@ -22,6 +23,8 @@ async def create(parts: Parts, project: str, wanted: InstancePost) -> Operation:
     kind = wanted.source.type or "none"
     if kind == "copy":
         return copy.start(parts, project, name, wanted)
+    if kind == "migration":
+        return sink.start(parts, project, name, wanted)
     if kind not in ("image", "none"):
         raise Unsupported(f"Instances cannot be created from a source of type {kind!r} here")
     image = await images.resolve(parts, project, wanted.source) if kind == "image" else None

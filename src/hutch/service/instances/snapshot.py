@@ -140,18 +140,22 @@ def delete(parts: Parts, project: str, name: str, snapshot: str) -> Operation:
 
     async def work(operation: Operation) -> None:
         async with parts.locks.hold(instance_lock(project, name)):
-            record = parts.state.snapshots.get(project, name, snapshot)
-            pool = volume.pool_of(parts, parts.state.instances.get(project, name))
-            doomed = volume.doomed(pool, volume.of(record))
-            async with parts.state.change() as transaction:
-                transaction.delete(record)
-                transaction.put(doomed)
-            await volume.remove(parts, pool, doomed)
-            parts.events.lifecycle("instance-snapshot-deleted", url(project, name, snapshot), project)
+            await delete_now_held(parts, parts.state.snapshots.get(project, name, snapshot))
 
     return parts.operations.start(
         "Deleting snapshot", work, project=project, resources=resources(project, name, snapshot)
     )
+
+
+async def delete_now_held(parts: Parts, record: SnapshotRecord) -> None:
+    project, name = record.project, record.instance
+    pool = volume.pool_of(parts, parts.state.instances.get(project, name))
+    doomed = volume.doomed(pool, volume.of(record))
+    async with parts.state.change() as transaction:
+        transaction.delete(record)
+        transaction.put(doomed)
+    await volume.remove(parts, pool, doomed)
+    parts.events.lifecycle("instance-snapshot-deleted", url(project, name, record.name), project)
 
 
 def rename(parts: Parts, project: str, name: str, snapshot: str, new: str) -> Operation:
