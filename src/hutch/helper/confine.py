@@ -66,6 +66,7 @@ def _change_root(archive: Path | None, stage: Path | None, trees: Mapping[str, P
     # All are opened before anything covers them: they may lie below /tmp.
     shown = None if archive is None else mount.idmapped(archive, None, attributes=_SAFE | mount.MOUNT_ATTR_RDONLY)
     held = None if stage is None else _closed(stage)
+    null = None if stage is None else mount.open_tree(Path(os.devnull))
     targets = {name: _closed(tree) for name, tree in trees.items()}
     root = Path("/tmp")  # a directory that always exists; only this mount namespace sees what covers it
     mount.attach(mount.new("tmpfs", options=[("size", str(STAGE_SIZE)), ("mode", "0755")], attributes=_SAFE), root)
@@ -75,8 +76,11 @@ def _change_root(archive: Path | None, stage: Path | None, trees: Mapping[str, P
         (root / ARCHIVE.name).touch()
         mount.attach(shown, root / ARCHIVE.name)
     (root / STAGE.name).mkdir()
-    if held is not None:
+    if held is not None and null is not None:
         mount.attach(held, root / STAGE.name)
+        (root / "dev").mkdir()
+        (root / os.devnull[1:]).touch()
+        mount.attach(null, root / os.devnull[1:])
     else:
         (root / STAGE.name / "rootfs").mkdir()
     for name, target in targets.items():
