@@ -46,14 +46,6 @@ async def receive(socket: Socket, stage: Path, root: int, features: RsyncFeature
         await _relay(process, socket, told, count_sent=False)
 
 
-async def copy(stage: Path, source: int, target: int) -> None:
-    """Make one mounted tree what another is, on this host."""
-    whole = RsyncFeatures(xattrs=True, delete=True, links=True)
-    options = ["--archive", *_COMMON, "--modify-window=-1", "--whole-file", *_options(whole)]
-    async with _running(stage, {"from": source, "to": target}, [_RSYNC, *options, "/stage/from/", "/stage/to/"]):
-        pass
-
-
 def _options(features: RsyncFeatures) -> list[str]:
     """Both ends must be given the same of these."""
     options = list(_XATTRS) if features.xattrs else []
