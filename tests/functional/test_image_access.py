@@ -9,10 +9,11 @@ from typing import Any, cast
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from hutch.access.callers import Caller
 from hutch.api import wire
 from hutch.api.routes import image_aliases, images
 from hutch.schema.project import ProjectRecord
-from hutch.service.parts import Caller, Parts
+from hutch.service.parts import Parts
 from hutch.store.records import State
 from hutch.store.sqlite import SqliteStore
 from hutch.work.events import Events, Requestor

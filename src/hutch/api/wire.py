@@ -16,15 +16,17 @@ import socket as sockets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from aiohttp import WSMsgType, web
 
+from hutch.access import callers
+from hutch.access.callers import Caller, Permission
 from hutch.access.projects import Kind, home
 from hutch.api import filter as filters
-from hutch.errors import Forbidden, HutchError, Invalid, NotFound, PreconditionFailed, Unsupported
+from hutch.errors import HutchError, Invalid, NotFound, PreconditionFailed, Unsupported
 from hutch.schema.base import decode, encode
-from hutch.service.parts import Caller, Parts
+from hutch.service.parts import Parts
 from hutch.work.events import requestor
 from hutch.work.operations import Operation
 
@@ -72,6 +74,20 @@ class Request:
         self.http, self.parts, self.caller = http, parts, caller
         self.query: Mapping[str, str] = http.query
         self.project = http.query.get("project") or "default"
+
+    def admit(self, needs: Permission, project: str = "") -> None:
+        """Forbidden when the caller may not do what needs this permission in the project of the request, or in another
+        that its document names."""
+        place = project or self.project
+        callers.check(self.parts.state, self.caller, needs, place, all_projects=self.all_projects)
+
+    def sees(self, project: str) -> bool:
+        """Whether a listing shows what is in the project: the request's own, or each that the caller may know of."""
+        return self.caller.sees(project) and (self.all_projects or project == self.project)
+
+    def seen(self, urls: Iterable[str]) -> list[str]:
+        """Those of the URLs that name things of projects which the caller may know of."""
+        return [url for url in urls if self.caller.is_admin or self.caller.sees(_project_of(url))]
 
     def __getitem__(self, name: str) -> str:
         """A part of the path, decoded."""
@@ -133,6 +149,10 @@ class Request:
             raise PreconditionFailed(f"ETag doesn't match: {current} vs {wanted}")
 
 
+def _project_of(url: str) -> str:
+    return unquote(url.partition("project=")[2].partition("&")[0]) or "default"
+
+
 def _without_nulls(body: bytes) -> bytes:
     """Members that are null count as missing: pylxd and Ansible send them."""
     if b"null" not in body:
@@ -159,8 +179,7 @@ class Route:
     method: str
     path: str
     handler: Handler
-    untrusted: bool = False
-    local: bool = False
+    needs: Permission = Permission.ADMIN
     takes: Any = None
     gives: Any = None
     query: Mapping[str, str] = field(default_factory=dict)
@@ -174,9 +193,13 @@ class Route:
 
 @dataclass
 class Routes:
-    """The routes of one URL family; each module of api/routes has one called `routes`. `scoped`: in a project."""
+    """The routes of one URL family; each module of api/routes has one called `routes`. `scoped`: in a project.
+    `reads` is what GET and HEAD need of the caller, `writes` what the other methods do: nobody but an unrestricted
+    client is let in where nothing is said."""
 
     scoped: bool = True
+    reads: Permission = Permission.ADMIN
+    writes: Permission = Permission.ADMIN
     routes: list[Route] = field(default_factory=list)
 
     def __call__(
@@ -184,17 +207,17 @@ class Routes:
         method: str,
         path: str,
         *,
-        untrusted: bool = False,
-        local: bool = False,
+        needs: Permission | None = None,
         takes: Any = None,
         gives: Any = None,
         query: Mapping[str, str] | None = None,
     ) -> Callable[[Handler], Handler]:
-        """Serve `method path` with the decorated handler. `untrusted`: callers without trust are let in too;
-        `local`: only the Unix socket's are. The rest says what the signature does not: see Route."""
+        """Serve `method path` with the decorated handler. `needs`: what it needs of the caller in place of the
+        family's. The rest says what the signature does not: see Route."""
+        usual = self.reads if method in ("GET", "HEAD") else self.writes
 
         def register(handler: Handler) -> Handler:
-            route = Route(method, path, handler, untrusted, local, takes, gives, query or {})
+            route = Route(method, path, handler, needs or usual, takes, gives, query or {})
             self.routes.append(replace(route, takes=route.reads or takes))
             return handler
 
@@ -257,13 +280,10 @@ def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
     async def serve(http: web.Request) -> web.StreamResponse:
         try:
             caller = http.app[CALLER](http)
-            if not caller.trusted and not route.untrusted:
-                raise Forbidden("Forbidden")
             token = requestor.set(caller.requestor)
             try:
                 request = Request(http, http.app[PARTS], caller)
-                if route.local and not caller.local:
-                    raise Forbidden("Forbidden")
+                request.admit(route.needs)
                 if http.method != "GET" and request.project != "default":
                     request.parts.state.projects.get(request.project)
                 wanted = (await request.read(reads),) if reads is not None else ()

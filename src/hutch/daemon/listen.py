@@ -13,8 +13,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from hutch.access.callers import Caller
 from hutch.errors import Invalid
-from hutch.service.parts import Caller
 from hutch.service.server import split_address
 from hutch.store.records import State
 from hutch.work.events import Requestor
@@ -103,8 +103,13 @@ class Callers:
         if not der:
             return Caller(trusted=False, requestor=Requestor(protocol="tls", address=address))
         fingerprint = hashlib.sha256(der).hexdigest()
-        trusted = self._state.certificates.find(fingerprint) is not None
-        return Caller(trusted, Requestor(username=fingerprint, protocol="tls", address=address), certificate=der)
+        who = Requestor(username=fingerprint, protocol="tls", address=address)
+        record = self._state.certificates.find(fingerprint)
+        if record is None:
+            return Caller(trusted=False, requestor=who, certificate=der)
+        metrics = record.type == "metrics"
+        projects = frozenset(record.projects) if record.restricted else None
+        return Caller(not metrics, who, certificate=der, projects=projects, is_metrics=metrics)
 
 
 _users: dict[int, str] = {}

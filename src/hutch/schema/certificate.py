@@ -24,6 +24,9 @@ class TokenRecord(msgspec.Struct, kw_only=True, frozen=True):
     id: str
     secret: str
     name: str
+    type: str = "client"
+    restricted: bool = False
+    projects: list[str] = []
     created_at: datetime = ZERO_TIME
     expires_at: datetime = ZERO_TIME
 

@@ -127,6 +127,11 @@ def network(parts: Parts, project: str) -> None:
         raise Forbidden(f"Networks limit of {most} in project {project!r} has been reached")
 
 
+def sees_network(parts: Parts, project: str, name: str, *, managed: bool) -> bool:
+    """Whether the project may use the network, and so know of it."""
+    return restrictions.network_allowed(record_of(parts, project).config, name, managed=managed)
+
+
 def snapshot(parts: Parts, project: str) -> None:
     """Forbidden when the project lets nobody make snapshots."""
     _gate(parts, project, "snapshots", "create snapshots")

@@ -13,12 +13,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from hutch.access import passwords
-from hutch.errors import AlreadyExists, Forbidden, Invalid, Unsupported
+from hutch.access.callers import Caller
+from hutch.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from hutch.schema.base import ZERO_TIME, now, timestamp
 from hutch.schema.certificate import CertificatePost, CertificatePut, CertificateRecord, TokenRecord
 from hutch.schema.status import Status
 from hutch.service import server
-from hutch.service.parts import Caller, Parts
+from hutch.service.parts import Parts
 from hutch.work.operations import Operation
 
 log = logging.getLogger(__name__)
@@ -41,37 +42,59 @@ def editable(record: CertificateRecord) -> dict[str, Any]:
     return {"name": record.name, "type": record.type, "restricted": record.restricted, "projects": record.projects}
 
 
-def find(parts: Parts, fingerprint: str) -> CertificateRecord:
-    """The certificate whose fingerprint begins so, if there is one only."""
-    found = [record for record in parts.state.certificates.all() if record.fingerprint.startswith(fingerprint.lower())]
+def known(parts: Parts, caller: Caller) -> list[CertificateRecord]:
+    """The certificates that the caller may know of: all, or a restricted client's own."""
+    found = parts.state.certificates.all()
+    return [each for each in found if caller.is_admin or each.fingerprint == caller.requestor.username]
+
+
+def find(parts: Parts, caller: Caller, fingerprint: str) -> CertificateRecord:
+    """The certificate that the caller may know of and whose fingerprint begins so, if there is one only."""
+    found = [record for record in known(parts, caller) if record.fingerprint.startswith(fingerprint.lower())]
     if len(found) > 1:
         raise Invalid(f"More than one certificate has a fingerprint that begins with {fingerprint}")
-    return found[0] if found else parts.state.certificates.get(fingerprint)
+    if not found:
+        raise NotFound("Certificate not found")
+    return found[0]
 
 
 async def add(parts: Parts, caller: Caller, wanted: CertificatePost) -> CertificateRecord:
-    """Trust a certificate: any one when the caller is trusted, else the caller's own for a token or the password."""
-    if wanted.type not in ("", "client"):
-        raise Unsupported(f"Certificates of type {wanted.type!r} are not available on this server")
-    if wanted.restricted or wanted.projects:
-        raise Unsupported("Certificates restricted to projects are not available on this server")
+    """Trust a certificate: any one when the caller may do everything, else the caller's own for a token, which says
+    what it is good for, or for the password."""
+    if caller.trusted and not caller.is_admin:
+        raise Forbidden("Forbidden")
     token = None
     if not caller.trusted:
         token = await _admit(parts, caller, wanted.trust_token or wanted.password)
+    terms = _terms(parts, token or wanted)
     fingerprint, pem = _certificate(caller, wanted)
     name = wanted.name or (token.name if token else "") or _common_name(pem) or fingerprint[:12]
     async with parts.locks.hold("certificates"):
         if parts.state.certificates.find(fingerprint) is not None:
             raise AlreadyExists("Certificate already in trust store")
-        record = CertificateRecord(fingerprint=fingerprint, name=name, certificate=pem)
+        record = replace(terms, fingerprint=fingerprint, name=name, certificate=pem)
         async with parts.state.change() as transaction:
             transaction.put(record)
             if token is not None:
                 transaction.delete(token)
     if token is not None:
         _end(parts, token)
-    parts.events.lifecycle("certificate-created", f"/1.0/certificates/{fingerprint}")
+    parts.events.lifecycle("certificate-created", f"/1.0/certificates/{fingerprint}", "")
     return record
+
+
+def _terms(parts: Parts, wanted: CertificatePost | TokenRecord | CertificateRecord) -> CertificateRecord:
+    """What a certificate is good for, as a record without the certificate itself."""
+    kind = wanted.type or "client"
+    if kind not in ("client", "metrics", "server"):
+        raise Invalid(f"Unknown certificate type {kind!r}: client, metrics and server are known")
+    if wanted.projects and not wanted.restricted:
+        raise Invalid("Projects are given for a restricted certificate only: make it restricted")
+    for project in wanted.projects:
+        parts.state.projects.get(project)
+    return CertificateRecord(
+        fingerprint="", name="", certificate="", type=kind, restricted=wanted.restricted, projects=wanted.projects
+    )
 
 
 def _certificate(caller: Caller, wanted: CertificatePost) -> tuple[str, str]:
@@ -126,14 +149,22 @@ async def issue(parts: Parts, wanted: CertificatePost) -> Operation:
     """A token for a new client, as an operation that ends when the token is used."""
     if not wanted.name:
         raise Invalid("A token needs the name of the client that it is for")
-    if wanted.restricted or wanted.projects:
-        raise Unsupported("Certificates restricted to projects are not available on this server")
+    terms = _terms(parts, wanted)
     life = server.settings(parts).config.get("core.remote_token_expiry", "")
     expires = now() + _duration(life) if life else ZERO_TIME
-    record = TokenRecord(id="", secret=secrets.token_hex(32), name=wanted.name, created_at=now(), expires_at=expires)
+    record = TokenRecord(
+        id="",
+        secret=secrets.token_hex(32),
+        name=wanted.name,
+        type=terms.type,
+        restricted=terms.restricted,
+        projects=terms.projects,
+        created_at=now(),
+        expires_at=expires,
+    )
     operation = await announce(parts, record)
     await parts.state.put(replace(record, id=operation.id))
-    parts.events.lifecycle("certificate-token-created", operation.url)
+    parts.events.lifecycle("certificate-token-created", operation.url, "")
     return operation
 
 
@@ -152,7 +183,12 @@ async def announce(parts: Parts, record: TokenRecord) -> Operation:
     metadata: dict[str, Any] = {
         "addresses": await server.addresses(parts),
         "fingerprint": parts.fingerprint,
-        "request": {"name": record.name, "type": "client", "restricted": False, "projects": []},
+        "request": {
+            "name": record.name,
+            "type": record.type,
+            "restricted": record.restricted,
+            "projects": record.projects,
+        },
         "secret": record.secret,
     }
     if record.expires_at != ZERO_TIME:
@@ -165,6 +201,7 @@ async def announce(parts: Parts, record: TokenRecord) -> Operation:
         "Executing operation",
         None,
         kind="token",
+        project="",
         metadata=metadata,
         may_cancel=True,
         id=record.id or None,
@@ -193,23 +230,34 @@ async def put(
     check: Callable[[CertificateRecord], None],
 ) -> None:
     async with parts.locks.hold("certificates"):
-        record = find(parts, fingerprint)
+        record = find(parts, caller, fingerprint)
         check(record)
-        if wanted.restricted or wanted.projects or wanted.type not in (None, "", "client"):
-            raise Unsupported("Restricted and metrics certificates are not available on this server")
-        changed = replace(record, name=wanted.name or record.name)
+        changed = replace(
+            record,
+            name=wanted.name or record.name,
+            type=wanted.type or record.type,
+            restricted=record.restricted if wanted.restricted is None else wanted.restricted,
+            projects=record.projects if wanted.projects is None else wanted.projects,
+        )
+        if not caller.is_admin and editable(changed) != editable(record):
+            raise Forbidden("A restricted client may change nothing but the certificate itself")
+        if not changed.restricted:
+            changed = replace(changed, projects=[])
+        _terms(parts, changed)
         if wanted.certificate:
             new, pem = _certificate(caller, CertificatePost(certificate=wanted.certificate))
+            if new != record.fingerprint and parts.state.certificates.find(new) is not None:
+                raise AlreadyExists("Certificate already in trust store")
             changed = replace(changed, fingerprint=new, certificate=pem)
         async with parts.state.change() as transaction:
             if changed.fingerprint != record.fingerprint:
                 transaction.delete(record)
             transaction.put(changed)
-    parts.events.lifecycle("certificate-updated", f"/1.0/certificates/{changed.fingerprint}")
+    parts.events.lifecycle("certificate-updated", f"/1.0/certificates/{changed.fingerprint}", "")
 
 
-async def delete(parts: Parts, fingerprint: str) -> None:
+async def delete(parts: Parts, caller: Caller, fingerprint: str) -> None:
     async with parts.locks.hold("certificates"):
-        record = find(parts, fingerprint)
+        record = find(parts, caller, fingerprint)
         await parts.state.delete(record)
-    parts.events.lifecycle("certificate-deleted", f"/1.0/certificates/{record.fingerprint}")
+    parts.events.lifecycle("certificate-deleted", f"/1.0/certificates/{record.fingerprint}", "")

@@ -11,30 +11,13 @@ from hutch.runtime.base import Runtime
 from hutch.runtime.console import Consoles
 from hutch.storage.base import StorageDriver
 from hutch.store.records import State
-from hutch.work.events import Events, Requestor
+from hutch.work.events import Events
 from hutch.work.guest_events import GuestEvents
 from hutch.work.lifetime import Lifetime
 from hutch.work.locks import Locks
 from hutch.work.operations import Operations
 from hutch.work.stalls import Selector
 from hutch.work.tasks import Tasks
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who sent a request. Everybody who can open the Unix socket is trusted; over HTTPS those whose certificate is.
-
-    `certificate` is the client's, DER, as shown in the TLS handshake.
-    """
-
-    trusted: bool
-    requestor: Requestor
-    certificate: bytes | None = None
-
-    @property
-    def local(self) -> bool:
-        return self.requestor.protocol == "unix"
-
 
 Listen = Callable[[str], Awaitable[None]]
 """Serve HTTPS on an address (`[::]:8443`, empty: not at all) instead of where it was served; Invalid when it cannot be."""

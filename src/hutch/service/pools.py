@@ -79,7 +79,7 @@ async def create(parts: Parts, wanted: PoolPut) -> PoolRecord:
             await asyncio.shield(_take_back(parts, record, pool))
             raise
         parts.pools[record.name] = pool
-    parts.events.lifecycle("storage-pool-created", url(record.name))
+    parts.events.lifecycle("storage-pool-created", url(record.name), "")
     return record
 
 
@@ -102,7 +102,7 @@ async def put(parts: Parts, name: str, wanted: PoolPut, check: Callable[[PoolRec
         config = await running(parts, name).update({key: value for key, value in config.items() if value != ""})
         description = record.description if wanted.description is None and merge else wanted.description or ""
         await parts.state.put(replace(record, config=config, description=description))
-    parts.events.lifecycle("storage-pool-updated", url(name))
+    parts.events.lifecycle("storage-pool-updated", url(name), "")
 
 
 async def delete(parts: Parts, name: str) -> None:
@@ -116,7 +116,7 @@ async def delete(parts: Parts, name: str) -> None:
         await pool.destroy()
         parts.pools.pop(name, None)
         await parts.state.delete(record)
-    parts.events.lifecycle("storage-pool-deleted", url(name))
+    parts.events.lifecycle("storage-pool-deleted", url(name), "")
 
 
 async def resources(parts: Parts, name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from hutch.access.projects import DEFAULT, Kind, has_own
 from hutch.errors import AlreadyExists, Forbidden, Invalid
 from hutch.schema.base import Config, strings
+from hutch.schema.certificate import CertificateRecord, TokenRecord
 from hutch.schema.keys import project as keys
 from hutch.schema.keys.base import as_bool
 from hutch.schema.profile import ProfileRecord
@@ -144,13 +145,17 @@ def rename(parts: Parts, name: str, new: str) -> Operation:
                 for profile in parts.state.profiles.all(name):
                     transaction.delete(profile)
                     transaction.put(replace(profile, project=new))
-                for certificate in parts.state.certificates.all():
-                    if name in certificate.projects:
-                        names = [new if each == name else each for each in certificate.projects]
-                        transaction.put(replace(certificate, projects=names))
+                for key in _keys_to(parts, name):
+                    transaction.put(replace(key, projects=[new if each == name else each for each in key.projects]))
         parts.events.lifecycle("project-renamed", url(new), new, {"old_name": name})
 
-    return parts.operations.start("Renaming project", work, resources={"projects": [url(name)]})
+    return parts.operations.start("Renaming project", work, project=name, resources={"projects": [url(name)]})
+
+
+def _keys_to(parts: Parts, name: str) -> list[CertificateRecord | TokenRecord]:
+    """The certificates and tokens that are restricted to projects of which this is one."""
+    found: list[CertificateRecord | TokenRecord] = [*parts.state.certificates.all(), *parts.state.tokens.all()]
+    return [each for each in found if name in each.projects]
 
 
 def _check_renamed(parts: Parts, name: str, new: str) -> None:
@@ -169,10 +174,8 @@ async def delete(parts: Parts, name: str) -> None:
             raise Invalid("Only empty projects can be removed")
         async with parts.state.change() as transaction:
             transaction.delete(record, *parts.state.profiles.all(name))
-            for certificate in parts.state.certificates.all():
-                if name in certificate.projects:
-                    names = [each for each in certificate.projects if each != name]
-                    transaction.put(replace(certificate, projects=names))
+            for key in _keys_to(parts, name):
+                transaction.put(replace(key, projects=[each for each in key.projects if each != name]))
     await asyncio.to_thread(_remove_folder, parts.directory / "instances" / name)
     parts.events.lifecycle("project-deleted", url(name), name)
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from hutch import __version__, registry
 from hutch.access import passwords
+from hutch.access.callers import Caller
 from hutch.errors import Invalid
 from hutch.kernel import interfaces
 from hutch.kernel.run import run
@@ -40,11 +41,14 @@ def guest_view() -> dict[str, Any]:
     }
 
 
-async def document(parts: Parts) -> dict[str, Any]:
+async def document(parts: Parts, caller: Caller, project: str) -> dict[str, Any]:
+    """What a trusted caller may know: the settings are for those who may change them."""
     return guest_view() | {
         "auth": "trusted",
-        "config": shown(settings(parts)),
-        "environment": await environment(parts),
+        "auth_user_name": caller.requestor.username,
+        "auth_user_method": caller.requestor.protocol,
+        "config": shown(settings(parts)) if caller.is_admin else {},
+        "environment": await environment(parts) | {"project": project},
     }
 
 
@@ -73,7 +77,6 @@ async def environment(parts: Parts) -> dict[str, Any]:
         "lxc_features": {"cgroup2": "true", "pidfd": "true", "seccomp_notify": "true", "idmapped_mounts_v2": "true"},
         "os_name": _os_release().get("NAME", "Linux"),
         "os_version": _os_release().get("VERSION_ID", ""),
-        "project": "default",
         "server": "hutch",
         "server_clustered": False,
         "server_event_mode": "full-mesh",
@@ -164,7 +167,7 @@ async def put(parts: Parts, config: dict[str, Any] | None, *, merge: bool) -> No
             if new != old:
                 await asyncio.shield(parts.listen(old))
             raise
-    parts.events.lifecycle("config-updated", "/1.0")
+    parts.events.lifecycle("config-updated", "/1.0", "")
 
 
 def _wanted(record: ServerRecord, given: Config, *, merge: bool) -> Config:

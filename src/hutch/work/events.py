@@ -27,14 +27,20 @@ requestor: ContextVar[Requestor | None] = ContextVar("requestor", default=None)
 
 @dataclass(eq=False)
 class Subscription:
-    """Events of some types, of one project (None: of all). `get` answers None when the listener was cut off."""
+    """Events of some types, of one project (None: of all). `get` answers None when the listener was cut off.
+
+    `within`: of these projects at the most, and nothing that is of no project (None: no such limit).
+    """
 
     types: frozenset[str]
     project: str | None
+    within: frozenset[str] | None = None
     queue: asyncio.Queue[dict[str, Any] | None] = field(default_factory=asyncio.Queue)
 
     def wants(self, kind: str, project: str) -> bool:
-        return kind in self.types and (self.project is None or not project or project == self.project)
+        if kind not in self.types or (self.within is not None and project not in self.within):
+            return False
+        return self.project is None or not project or project == self.project
 
     async def get(self) -> dict[str, Any] | None:
         return await self.queue.get()
@@ -46,8 +52,10 @@ class Events:
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
 
-    def subscribe(self, types: Iterable[str], project: str | None) -> Subscription:
-        subscription = Subscription(frozenset(types), project)
+    def subscribe(
+        self, types: Iterable[str], project: str | None, within: frozenset[str] | None = None
+    ) -> Subscription:
+        subscription = Subscription(frozenset(types), project, within)
         self._subscriptions.add(subscription)
         return subscription
 
@@ -83,7 +91,8 @@ class Events:
     def lifecycle(
         self, action: str, source: str, project: str = "default", context: Mapping[str, Any] | None = None
     ) -> None:
-        """Something happened to the thing at the URL `source`: `instance-started`, `image-created`."""
+        """Something happened to the thing at the URL `source`: `instance-started`, `image-created`. An empty project is
+        for what is in none, of which restricted clients are not told."""
         metadata: dict[str, Any] = {
             "action": action,
             "source": source,

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from hutch.access.callers import Caller, Permission
 from hutch.api.wire import Created, Rendered, Request, Routes, Tagged, application, etag
 from hutch.errors import Invalid, NotFound
-from hutch.service.parts import Caller, Parts
+from hutch.service.parts import Parts
 from hutch.work.events import Requestor
 
 
@@ -26,7 +27,7 @@ def _routes() -> Routes:
     async def listing(request: Request) -> Any:
         return request.matching([{"name": "a"}, {"name": "b"}])
 
-    @routes("GET", "/1.0/things/{name}", untrusted=True)
+    @routes("GET", "/1.0/things/{name}", needs=Permission.EVERYBODY)
     async def one(request: Request) -> Tagged:
         if request["name"] == "missing":
             raise NotFound("Thing not found")
@@ -60,7 +61,7 @@ def _routes() -> Routes:
 @pytest.fixture
 async def client() -> Any:
     trusted = SimpleNamespace(value=True)
-    parts = cast(Parts, SimpleNamespace())
+    parts = cast(Parts, SimpleNamespace(state=None))
     app = application(parts, lambda _: Caller(trusted.value, Requestor("root")), [_routes()])
     async with TestClient(TestServer(app)) as client:
         client.trusted = trusted  # type: ignore[attr-defined]

@@ -2,12 +2,13 @@
 
 from aiohttp import web
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Request, Routes
 from hutch.schema.instance import ConsolePost
 from hutch.service.instances import console
 from hutch.work.operations import Operation
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.PROJECT)
 PATH = "/1.0/instances/{name}/console"
 
 

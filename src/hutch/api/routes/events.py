@@ -5,12 +5,13 @@ import contextlib
 
 from aiohttp import web
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Request, Routes, Upgrade, upgrade
-from hutch.errors import Invalid
+from hutch.errors import Forbidden, Invalid
 from hutch.schema.base import encode
 from hutch.work.events import TYPES, Subscription
 
-routes = Routes()
+routes = Routes(reads=Permission.LIST)
 _QUERY = {"type": "Of operation, logging, lifecycle, comma separated", "all-projects": "true: of every project"}
 _OTHERS = ("network-acl", "ovn")
 """Types that clients may ask for and that never come here."""
@@ -22,7 +23,8 @@ async def get(request: Request) -> web.StreamResponse:
     if request.all_projects and request.query.get("project"):
         raise Invalid("Cannot specify a project when requesting all projects")
     # Subscribed before the client learns that it is connected: what it does next must not be missed.
-    subscription = request.parts.events.subscribe(types, None if request.all_projects else request.project)
+    project = None if request.all_projects else request.project
+    subscription = request.parts.events.subscribe(types, project, request.caller.projects)
     try:
         socket = await upgrade(request)
         await _relay(subscription, socket, request.parts.lifetime.ending)
@@ -36,7 +38,11 @@ def _types(request: Request) -> list[str]:
     for word in asked:
         if word not in TYPES and word not in _OTHERS:
             raise Invalid(f"{word!r} isn't a supported event type")
-    return asked or list(TYPES)
+    if request.caller.is_admin:
+        return asked or list(TYPES)
+    if "logging" in asked:
+        raise Forbidden("Forbidden")
+    return asked or [word for word in TYPES if word != "logging"]
 
 
 async def _relay(subscription: Subscription, socket: web.WebSocketResponse, ending: asyncio.Event) -> None:

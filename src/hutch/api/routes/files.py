@@ -6,13 +6,14 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Request, Routes, answer
 from hutch.errors import HutchError, Invalid
 from hutch.service.instances import files
 from hutch.service.instances.files import BLOCK, Entry, Facts, Wanted
 
 log = logging.getLogger(__name__)
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.PROJECT)
 PATH = "/1.0/instances/{name}/files"
 _QUERY = {"path": "The path in the instance"}
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Created, Request, Routes, Tagged
 from hutch.errors import NotFound
 from hutch.schema.answers.image import ImageAlias
 from hutch.schema.image import AliasPost
 from hutch.service import image_aliases, images
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.IMAGES)
 PATH = "/1.0/images/aliases/{name:.+}"
 
 
@@ -26,10 +27,13 @@ async def post(request: Request, wanted: AliasPost) -> Created:
     return Created(image_aliases.url(request.project, record.name))
 
 
-@routes("GET", PATH, untrusted=True, gives=ImageAlias)
+@routes("GET", PATH, needs=Permission.EVERYBODY, gives=ImageAlias)
 async def get(request: Request) -> Tagged:
     record = image_aliases.get(request.parts, request.project, request["name"])
-    if not request.caller.trusted and not images.find(request.parts, request.project, record.target).public:
+    if (
+        not request.caller.sees(request.project)
+        and not images.find(request.parts, request.project, record.target).public
+    ):
         raise NotFound("Image alias not found")
     return Tagged(image_aliases.document(record), image_aliases.editable(record))
 

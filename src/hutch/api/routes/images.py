@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from hutch.access.callers import Permission
 from hutch.api.images import export, upload
 from hutch.api.wire import Request, Routes, Tagged
 from hutch.errors import NotFound
@@ -13,7 +14,7 @@ from hutch.schema.image import ImagePost, ImagePut, ImageRecord
 from hutch.service import image_fetch, image_import, images, publish
 from hutch.work.operations import Operation
 
-routes = Routes()
+routes = Routes(reads=Permission.EVERYBODY, writes=Permission.IMAGES)
 PATH = "/1.0/images/{fingerprint}"
 _SECRET = {"secret": "What shows an image that is not public to a caller without trust"}
 
@@ -21,23 +22,27 @@ _SECRET = {"secret": "What shows an image that is not public to a caller without
 def _find(request: Request) -> ImageRecord:
     """The image of the path, if the caller may know of it: others than public ones need trust or a secret."""
     record = images.find(request.parts, request.project, request["fingerprint"])
-    if request.caller.trusted or record.public:
+    if request.caller.sees(request.project) or record.public:
         return record
     if images.is_secret(request.parts, record, request.query.get("secret", "")):
         return record
     raise NotFound("Image not found")
 
 
-@routes("GET", "/1.0/images", untrusted=True, gives=list[Image])
+@routes("GET", "/1.0/images", gives=list[Image])
 async def list_all(request: Request) -> Any:
     places = [] if request.all_projects else [images.home(request.parts, request.project)]
-    records = [each for each in request.parts.state.images.all(*places) if request.caller.trusted or each.public]
+    records = [each for each in request.parts.state.images.all(*places) if each.public or _is_seen(request, each)]
     if not request.recursion and not request.query.get("filter"):
         return [images.url(_shown(request, each), each.fingerprint) for each in records]
     documents = request.matching([images.document(request.parts, each) for each in records])
     if request.recursion:
         return documents
     return [images.url(request.project, document["fingerprint"]) for document in documents]
+
+
+def _is_seen(request: Request, record: ImageRecord) -> bool:
+    return request.caller.sees(record.project if request.all_projects else request.project)
 
 
 def _shown(request: Request, record: ImageRecord) -> str:
@@ -52,6 +57,8 @@ async def post(request: Request) -> Operation:
 
 def _create(request: Request, wanted: ImagePost) -> Operation:
     kind = wanted.source.type
+    if not wanted.source.server:
+        request.caller.check(wanted.source.project)
     if kind in ("instance", "container", "virtual-machine", "snapshot"):
         return publish.publish(request.parts, request.project, wanted)
     if kind == "image" and wanted.source.server:
@@ -61,7 +68,7 @@ def _create(request: Request, wanted: ImagePost) -> Operation:
     raise image_import.refuse(kind, wanted.source.mode)
 
 
-@routes("GET", PATH, untrusted=True, gives=Image, query=_SECRET)
+@routes("GET", PATH, gives=Image, query=_SECRET)
 async def get(request: Request) -> Tagged:
     record = _find(request)
     return Tagged(images.document(request.parts, record), images.editable(record))
@@ -92,7 +99,7 @@ async def delete(request: Request) -> Operation:
     return images.delete(request.parts, _find(request))
 
 
-@routes("GET", f"{PATH}/export", untrusted=True, query=_SECRET)
+@routes("GET", f"{PATH}/export", query=_SECRET)
 async def get_export(request: Request) -> web.StreamResponse:
     record = _find(request)
     files = images.files(request.parts)

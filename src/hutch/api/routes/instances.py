@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Rendered, Request, Routes, Tagged
 from hutch.errors import Invalid
 from hutch.schema.answers.instance import Instance, InstanceFull, InstanceState
@@ -14,17 +15,17 @@ from hutch.service.instances import bulk, create, delete, power, rename, render,
 from hutch.service.migration import source
 from hutch.work.operations import Operation
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.PROJECT)
 
 
 def _records(request: Request) -> list[InstanceRecord]:
     found = request.parts.state.instances.all(*([] if request.all_projects else [request.project]))
     if request.collection == "virtual-machines":
         return []
-    return found
+    return [record for record in found if request.sees(record.project)]
 
 
-@routes("GET", "/1.0/instances", gives=(list[Instance], list[InstanceFull]))
+@routes("GET", "/1.0/instances", needs=Permission.LIST, gives=(list[Instance], list[InstanceFull]))
 async def list_all(request: Request) -> Any:
     records = _records(request)
     if request.query.get("filter"):
@@ -45,7 +46,10 @@ async def list_all(request: Request) -> Any:
 async def post(request: Request) -> Operation:
     if request.http.content_type == "application/octet-stream":
         raise Invalid("Importing instance backups is not available on this server")
-    return await create.create(request.parts, request.project, await request.read(InstancePost))
+    wanted = await request.read(InstancePost)
+    if not wanted.source.server:
+        request.caller.check(wanted.source.project)
+    return await create.create(request.parts, request.project, wanted)
 
 
 @routes("PUT", "/1.0/instances")
@@ -97,6 +101,7 @@ async def patch(request: Request, wanted: InstancePut) -> None:
 
 @routes("POST", "/1.0/instances/{name}")
 async def post_one(request: Request, wanted: MovePost) -> Operation:
+    request.caller.check(wanted.project)
     if wanted.pool or wanted.project:
         raise Invalid("Moving instances between pools and projects is not available on this server")
     if wanted.migration:

@@ -5,10 +5,11 @@ import os
 
 from aiohttp import web
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Request, Routes
 from hutch.service.instances import logs
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.PROJECT)
 PATH = "/1.0/instances/{name}/logs"
 _BLOCK = 1 << 20
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Request, Routes, Tagged
 from hutch.errors import Invalid
 from hutch.schema.answers.instance import ImageMetadata
@@ -11,7 +12,7 @@ from hutch.schema.base import convert
 from hutch.service.instances import metadata
 from hutch.service.instances.metadata import MetadataPut
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.PROJECT)
 PATH = "/1.0/instances/{name}/metadata"
 _QUERY = {"path": "The name of a template"}
 

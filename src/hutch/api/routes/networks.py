@@ -2,22 +2,40 @@
 
 from typing import Any
 
+from hutch.access.callers import Permission
 from hutch.access.projects import Kind
 from hutch.api.wire import Created, Request, Routes, Tagged
+from hutch.errors import NotFound
 from hutch.schema.answers.network import Network, NetworkLease, NetworkState
-from hutch.schema.network import NetworkPut
-from hutch.service import networks
+from hutch.schema.network import NetworkPut, NetworkRecord
+from hutch.service import allow, networks
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT)
 
 
 def _place(request: Request) -> str:
     return request.home(Kind.NETWORKS)
 
 
+def _narrowed(request: Request, document: dict[str, Any]) -> dict[str, Any]:
+    return document | {"used_by": request.seen(document["used_by"])}
+
+
+def _find(request: Request) -> NetworkRecord | None:
+    """The network of the path, None for an interface of the host; NotFound when it is not for this project."""
+    record = request.parts.state.networks.find(_place(request), request["name"])
+    if not allow.sees_network(request.parts, request.project, request["name"], managed=record is not None):
+        raise NotFound("Network not found")
+    return record
+
+
 @routes("GET", "/1.0/networks", gives=list[Network])
 async def list_all(request: Request) -> Any:
-    found = await networks.every(request.parts, _place(request))
+    found = [
+        _narrowed(request, each)
+        for each in await networks.every(request.parts, _place(request))
+        if allow.sees_network(request.parts, request.project, each["name"], managed=each["managed"])
+    ]
     if not request.recursion:
         return [networks.url(_place(request), each["name"]) for each in found]
     return request.matching(found)
@@ -31,10 +49,10 @@ async def post(request: Request, wanted: NetworkPut) -> Created:
 
 @routes("GET", "/1.0/networks/{name}", gives=Network)
 async def get(request: Request) -> Tagged:
-    record = request.parts.state.networks.find(_place(request), request["name"])
+    record = _find(request)
     if record is None:
         return Tagged(await networks.interface(_place(request), request["name"]))
-    return Tagged(networks.document(request.parts, record), networks.editable(record))
+    return Tagged(_narrowed(request, networks.document(request.parts, record)), networks.editable(record))
 
 
 async def _put(request: Request, wanted: NetworkPut, *, merge: bool) -> None:
@@ -71,12 +89,14 @@ async def delete(request: Request) -> None:
 
 @routes("GET", "/1.0/networks/{name}/state", gives=NetworkState)
 async def state(request: Request) -> dict[str, Any]:
+    _find(request)
     return await networks.state(request.parts, _place(request), request["name"])
 
 
 @routes("GET", "/1.0/networks/{name}/leases", gives=tuple[NetworkLease, ...])
 async def leases(request: Request) -> list[dict[str, str]]:
-    request.parts.state.networks.get(_place(request), request["name"])
+    if _find(request) is None:
+        raise NotFound("Network not found")
     return [
         {
             "hostname": lease.hostname,

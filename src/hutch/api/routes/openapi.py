@@ -6,11 +6,12 @@ from functools import cache
 from aiohttp import web
 
 from hutch import registry
+from hutch.access.callers import Permission
 from hutch.api import openapi
 from hutch.api.wire import Request, Routes
 from hutch.schema.base import encode
 
-routes = Routes(scoped=False)
+routes = Routes(scoped=False, reads=Permission.TRUSTED)
 
 
 @routes("GET", "/1.0/openapi.json")

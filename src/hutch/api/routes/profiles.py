@@ -2,25 +2,33 @@
 
 from typing import Any
 
+from hutch.access.callers import Permission
 from hutch.access.projects import Kind
 from hutch.api.wire import Created, Request, Routes, Tagged
 from hutch.schema.answers.profile import Profile
-from hutch.schema.profile import ProfilePut
+from hutch.schema.profile import ProfilePut, ProfileRecord
 from hutch.service import profiles
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.PROFILES)
 
 
 def _place(request: Request) -> str:
     return request.home(Kind.PROFILES)
 
 
-@routes("GET", "/1.0/profiles", gives=list[Profile])
+def _document(request: Request, record: ProfileRecord) -> dict[str, Any]:
+    found = profiles.document(request.parts, record)
+    return found | {"used_by": request.seen(found["used_by"])}
+
+
+@routes("GET", "/1.0/profiles", needs=Permission.LIST, gives=list[Profile])
 async def list_all(request: Request) -> Any:
     records = request.parts.state.profiles.all(*([] if request.all_projects else [_place(request)]))
+    if request.all_projects:
+        records = [record for record in records if request.sees(record.project)]
     if not request.recursion:
         return [request.url("profiles", record.name, project=record.project) for record in records]
-    return request.matching([profiles.document(request.parts, record) for record in records])
+    return request.matching([_document(request, record) for record in records])
 
 
 @routes("POST", "/1.0/profiles")
@@ -32,7 +40,7 @@ async def post(request: Request, wanted: ProfilePut) -> Created:
 @routes("GET", "/1.0/profiles/{name}", gives=Profile)
 async def get(request: Request) -> Tagged:
     record = request.parts.state.profiles.get(_place(request), request["name"])
-    return Tagged(profiles.document(request.parts, record), profiles.editable(record))
+    return Tagged(_document(request, record), profiles.editable(record))
 
 
 async def _put(request: Request, wanted: ProfilePut, *, merge: bool) -> None:

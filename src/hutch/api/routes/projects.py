@@ -2,19 +2,25 @@
 
 from typing import Any
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Created, Request, Routes, Tagged
 from hutch.schema.answers.project import Project, ProjectState
-from hutch.schema.project import ProjectPut
+from hutch.schema.project import ProjectPut, ProjectRecord
 from hutch.service import allow, projects
 from hutch.work.operations import Operation
 
-routes = Routes(scoped=False)
+routes = Routes(scoped=False, reads=Permission.TRUSTED)
 PATH = "/1.0/projects/{name}"
+
+
+def _find(request: Request) -> ProjectRecord:
+    request.caller.check(request["name"])
+    return request.parts.state.projects.get(request["name"])
 
 
 @routes("GET", "/1.0/projects", gives=list[Project])
 async def list_all(request: Request) -> Any:
-    records = request.parts.state.projects.all()
+    records = [each for each in request.parts.state.projects.all() if request.caller.sees(each.name)]
     if not request.recursion:
         return [projects.url(record.name) for record in records]
     return request.matching([projects.document(request.parts, record) for record in records])
@@ -28,13 +34,13 @@ async def post(request: Request, wanted: ProjectPut) -> Created:
 
 @routes("GET", PATH, gives=Project)
 async def get(request: Request) -> Tagged:
-    record = request.parts.state.projects.get(request["name"])
+    record = _find(request)
     return Tagged(projects.document(request.parts, record), projects.editable(record))
 
 
 @routes("GET", f"{PATH}/state", gives=ProjectState)
 async def state(request: Request) -> dict[str, Any]:
-    record = request.parts.state.projects.get(request["name"])
+    record = _find(request)
     return {"resources": allow.usage(request.parts, record)}
 
 

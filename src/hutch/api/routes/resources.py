@@ -4,11 +4,12 @@ import asyncio
 import os
 from typing import Any
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Request, Routes
 from hutch.kernel import interfaces
 from hutch.service import resources
 
-routes = Routes(scoped=False)
+routes = Routes(scoped=False, reads=Permission.TRUSTED)
 
 
 @routes("GET", "/1.0/resources")

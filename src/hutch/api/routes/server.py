@@ -1,26 +1,28 @@
 """/ and /1.0"""
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Request, Routes, Tagged
 from hutch.errors import Forbidden
 from hutch.schema.answers.server import Server
 from hutch.schema.server import ServerPut
 from hutch.service import server
 
-routes = Routes(scoped=False)
+routes = Routes(scoped=False, reads=Permission.EVERYBODY)
 
 
-@routes("GET", "/", untrusted=True)
+@routes("GET", "/")
 async def versions(request: Request) -> list[str]:
     return ["/1.0"]
 
 
-@routes("GET", "/1.0", untrusted=True, gives=Server)
+@routes("GET", "/1.0", gives=Server)
 async def get(request: Request) -> Tagged:
     if not request.caller.trusted:
         if request.header("authenticated"):
             raise Forbidden("Forbidden")
         return Tagged(server.guest_view())
-    return Tagged(await server.document(request.parts), server.editable(server.settings(request.parts)))
+    shown = await server.document(request.parts, request.caller, request.project)
+    return Tagged(shown, server.editable(server.settings(request.parts)))
 
 
 async def _put(request: Request, wanted: ServerPut, *, merge: bool) -> None:

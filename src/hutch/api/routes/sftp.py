@@ -2,12 +2,13 @@
 
 from aiohttp import web
 
+from hutch.access.callers import Permission
 from hutch.api.hijack import hijacked
 from hutch.api.wire import Request, Routes, Upgrade
 from hutch.errors import Invalid
 from hutch.service.instances import sftp
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT)
 
 
 @routes("GET", "/1.0/instances/{name}/sftp", gives=Upgrade)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Request, Routes, Tagged
 from hutch.schema.answers.instance import InstanceSnapshot
 from hutch.schema.instance import SnapshotPost, SnapshotRecord
@@ -13,7 +14,7 @@ from hutch.service.instances import render, snapshot
 from hutch.service.migration import source
 from hutch.work.operations import Operation
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.PROJECT)
 ONE = "/1.0/instances/{name}/snapshots/{snapshot}"
 
 

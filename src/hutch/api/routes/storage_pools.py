@@ -2,12 +2,21 @@
 
 from typing import Any
 
+from hutch.access.callers import Permission
 from hutch.api.wire import Created, Request, Routes, Tagged
 from hutch.schema.answers.storage import StoragePool, StoragePoolResources
-from hutch.schema.storage import PoolPut
+from hutch.schema.storage import PoolPut, PoolRecord
 from hutch.service import pools
 
-routes = Routes()
+routes = Routes(reads=Permission.TRUSTED)
+
+
+def _document(request: Request, record: PoolRecord) -> dict[str, Any]:
+    """A restricted client is not told where on the host the pool is."""
+    found = pools.document(request.parts, record)
+    hidden = () if request.caller.is_admin else ("source", "volatile.initial_source")
+    config = {key: value for key, value in record.config.items() if key not in hidden}
+    return found | {"config": config, "used_by": request.seen(found["used_by"])}
 
 
 @routes("GET", "/1.0/storage-pools", gives=list[StoragePool])
@@ -15,7 +24,7 @@ async def list_all(request: Request) -> Any:
     records = request.parts.state.pools.all()
     if not request.recursion:
         return [pools.url(record.name) for record in records]
-    return request.matching([pools.document(request.parts, record) for record in records])
+    return request.matching([_document(request, record) for record in records])
 
 
 @routes("POST", "/1.0/storage-pools")
@@ -27,7 +36,7 @@ async def post(request: Request, wanted: PoolPut) -> Created:
 @routes("GET", "/1.0/storage-pools/{name}", gives=StoragePool)
 async def get(request: Request) -> Tagged:
     record = request.parts.state.pools.get(request["name"])
-    return Tagged(pools.document(request.parts, record), pools.editable(record))
+    return Tagged(_document(request, record), pools.editable(record))
 
 
 async def _put(request: Request, wanted: PoolPut, *, merge: bool) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hutch.access.callers import Permission
 from hutch.api.routes.storage_volumes import ONE as VOLUME
 from hutch.api.routes.storage_volumes import record as volume
 from hutch.api.wire import Request, Routes, Tagged
@@ -10,7 +11,7 @@ from hutch.schema.storage import VolumeMove, VolumeSnapshotPost, VolumeSnapshotP
 from hutch.service.volumes import render, snapshots
 from hutch.work.operations import Operation
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.VOLUMES)
 ALL = f"{VOLUME}/snapshots"
 ONE = f"{VOLUME}/snapshots/{{snapshot}}"
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from hutch.access.callers import Permission
 from hutch.access.projects import Kind
 from hutch.api.wire import Created, Request, Routes, Tagged
 from hutch.errors import Invalid
@@ -10,7 +11,7 @@ from hutch.schema.storage import VolumeMove, VolumePost, VolumePut, VolumeRecord
 from hutch.service.volumes import create, move, render, update
 from hutch.work.operations import Operation
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.VOLUMES)
 ALL = "/1.0/storage-pools/{name}/volumes"
 TYPE = "/1.0/storage-pools/{name}/volumes/{type}"
 ONE = "/1.0/storage-pools/{name}/volumes/{type}/{volume}"
@@ -32,25 +33,35 @@ def record(request: Request) -> VolumeRecord:
     return request.parts.state.volumes.get(request["name"], place, request["volume"])
 
 
+def _narrowed(request: Request, document: dict[str, Any]) -> dict[str, Any]:
+    return document | {"used_by": request.seen(document["used_by"])}
+
+
+def _is_listed(request: Request, document: dict[str, Any]) -> bool:
+    return not request.all_projects or request.caller.sees(document["project"])
+
+
 def _listing(request: Request, kind: str) -> Any:
     project = None if request.all_projects else request.project
-    found = request.matching(render.all_of(request.parts, request["name"], project, kind))
+    listed = render.all_of(request.parts, request["name"], project, kind)
+    found = request.matching([_narrowed(request, each) for each in listed if _is_listed(request, each)])
     if request.recursion:
         return found
     return [render.url(request["name"], each["project"], each["type"], each["name"]) for each in found]
 
 
-@routes("GET", ALL, gives=list[StorageVolume])
+@routes("GET", ALL, needs=Permission.LIST, gives=list[StorageVolume])
 async def list_all(request: Request) -> Any:
     return _listing(request, "")
 
 
-@routes("GET", TYPE, gives=list[StorageVolume])
+@routes("GET", TYPE, needs=Permission.LIST, gives=list[StorageVolume])
 async def list_type(request: Request) -> Any:
     return _listing(request, request["type"])
 
 
 async def _create(request: Request, wanted: VolumePost) -> Operation | Created:
+    request.caller.check(wanted.source.project)
     made = await create.create(request.parts, request["name"], request.project, wanted)
     if isinstance(made, Operation):
         return made
@@ -75,12 +86,13 @@ async def get(request: Request) -> Tagged:
             render.one_of(request.parts, request["name"], request.project, request["type"], request["volume"])
         )
     found = record(request)
-    return Tagged(render.document(request.parts, found), render.editable(found))
+    return Tagged(_narrowed(request, render.document(request.parts, found)), render.editable(found))
 
 
 @routes("POST", ONE)
 async def rename(request: Request, wanted: VolumeMove) -> Operation | Created:
     custom(request)
+    request.admit(Permission.VOLUMES, wanted.project)
     moved = await move.move(request.parts, request["name"], request.project, request["volume"], wanted)
     if isinstance(moved, Operation):
         return moved
