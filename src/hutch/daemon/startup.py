@@ -28,7 +28,7 @@ from hutch.runtime import drivers as runtimes
 from hutch.runtime.console import Consoles
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
-from hutch.service import certificates, images, networks, pools, server
+from hutch.service import certificates, images, networks, pools, scheduler, server
 from hutch.service.instances import boot, power
 from hutch.service.migration import stage
 from hutch.service.parts import Parts
@@ -60,6 +60,7 @@ async def serve(options: Options, stalls: Selector) -> None:
         notify("READY=1")
         log.info("hutchd %s is ready in %s", __version__, options.directory)
         parts.tasks.spawn(boot.autostart(parts, host_booted=host_booted), "autostart")
+        parts.tasks.spawn(scheduler.run(parts), "scheduler")
         await lifetime.ending.wait()
         notify("STOPPING=1")
         for network in parts.networks.values():

@@ -9,7 +9,7 @@ import calendar
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from hutch.errors import Invalid
 
@@ -22,7 +22,6 @@ _NAMED = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
-AT_START = "@startup"
 NEVER = "@never"
 _BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _NAMES: Sequence[dict[str, int]] = (
@@ -32,7 +31,7 @@ _NAMES: Sequence[dict[str, int]] = (
     {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name},
     {name: number for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))},
 )
-_EXPECTED = "a cron line of five fields, or @hourly, @daily, @midnight, @weekly, @monthly, @annually, @startup, @never"
+_EXPECTED = "a cron line of five fields, or @hourly, @daily, @midnight, @weekly, @monthly, @annually, @never"
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,12 @@ class Cron:
 
 
 def parse(text: str) -> list[Cron]:
-    """The schedules of a value; none for an empty one, @startup and @never. Invalid for what is no schedule."""
+    """The schedules of a value; none for an empty one and @never. Invalid for what is no schedule."""
     if not text.strip():
         return []
     if text.lstrip().startswith("@"):
         words = re.split(r"[,\s]+", text.strip())
-        return [_line(_NAMED[word], text) for word in words if word not in (AT_START, NEVER) and _known(word, text)]
+        return [_line(_NAMED[word], text) for word in words if word != NEVER and _known(word, text)]
     return [_line(line.strip(), text) for line in re.split(r", ", text)]
 
 
@@ -102,12 +101,13 @@ def _number(word: str, names: dict[str, int], text: str) -> int:
     return int(word)
 
 
-def due_between(text: str, after: datetime, until: datetime) -> bool:
-    """Whether a schedule is due in a minute after that of `after`, up to that of `until`."""
+def due_between(text: str, after: datetime, until: datetime, zone: tzinfo | None = None) -> bool:
+    """Whether a schedule, in the time of `zone` (None: the host's), is due in a minute after that of `after`, up to that
+    of `until`."""
     schedules = parse(text)
     minute = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
     while schedules and minute <= until:
-        if any(each.due(minute) for each in schedules):
+        if any(each.due(minute.astimezone(zone)) for each in schedules):
             return True
         minute += timedelta(minutes=1)
     return False
@@ -143,3 +143,25 @@ def after(text: str, moment: datetime) -> datetime | None:
 
 def check_span(text: str) -> object:
     return after(text, datetime(2000, 1, 1, tzinfo=UTC))
+
+
+_MOST, _BACK = timedelta(days=1), timedelta(hours=1)
+
+
+class Clock:
+    """The stretches of time whose schedules are looked at, each minute once, whatever the host's clock does.
+
+    A clock set forward by more than a day makes up for the last day only; one set back by less than an hour is waited for.
+    """
+
+    def __init__(self, moment: datetime) -> None:
+        self.seen = moment
+
+    def until(self, moment: datetime) -> tuple[datetime, datetime] | None:
+        """The stretch that ends now; None when its minutes have been looked at before."""
+        if moment < self.seen - _BACK:
+            self.seen = moment
+        if moment.replace(second=0, microsecond=0) <= self.seen:
+            return None
+        after, self.seen = max(self.seen, moment - _MOST), moment
+        return after, moment

@@ -34,7 +34,6 @@ def due(text: str, *moment: int) -> bool:
         ("@daily", (2024, 5, 1, 0, 0), True),
         ("@daily, @weekly", (2024, 5, 5, 0, 0), True),
         ("0 1 * * *, 0 2 * * *", (2024, 5, 5, 2, 0), True),
-        ("@startup", (2024, 5, 5, 2, 0), False),
         ("@never", (2024, 5, 5, 2, 0), False),
         ("", (2024, 5, 5, 2, 0), False),
     ],
@@ -44,7 +43,8 @@ def test_a_schedule_is_due_in_its_minutes(text: str, moment: tuple[int, ...], wa
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "* * * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "5-1 * * * *", "@often", "1- * * * *"]
+    "text",
+    ["x", "* * * *", "60 * * * *", "* * 0 * *", "*/0 * * * *", "5-1 * * * *", "@often", "@startup", "1- * * * *"],
 )
 def test_what_is_no_schedule_is_refused(text: str) -> None:
     with pytest.raises(Invalid, match="schedule"):
@@ -53,9 +53,9 @@ def test_what_is_no_schedule_is_refused(text: str) -> None:
 
 def test_a_schedule_is_missed_by_no_pause_and_repeated_by_none() -> None:
     noon = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
-    assert schedule.due_between("0 12 * * *", noon - timedelta(minutes=30), noon + timedelta(minutes=30))
-    assert not schedule.due_between("0 12 * * *", noon, noon + timedelta(seconds=59))
-    assert not schedule.due_between("0 12 * * *", noon + timedelta(hours=1), noon)
+    assert schedule.due_between("0 12 * * *", noon - timedelta(minutes=30), noon + timedelta(minutes=30), UTC)
+    assert not schedule.due_between("0 12 * * *", noon, noon + timedelta(seconds=59), UTC)
+    assert not schedule.due_between("0 12 * * *", noon + timedelta(hours=1), noon, UTC)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,16 @@ def test_every_text_is_a_schedule_or_is_refused(text: str) -> None:
     except Invalid:
         return
     assert all(each.minutes and each.hours and each.days and each.months and each.weekdays for each in found)
+
+
+def test_a_clock_looks_at_each_minute_once_whatever_is_done_to_it() -> None:
+    noon = datetime(2024, 5, 1, 12, 0, 30, tzinfo=UTC)
+    clock = schedule.Clock(noon)
+
+    assert clock.until(noon + timedelta(seconds=10)) is None
+    assert clock.until(noon + timedelta(minutes=2)) == (noon, noon + timedelta(minutes=2))
+    assert clock.until(noon - timedelta(minutes=30)) is None  # set back a little: waited for
+    far = noon + timedelta(days=40)
+    assert clock.until(far) == (far - timedelta(days=1), far)  # set forward: the last day is made up for
+    assert clock.until(noon) is None  # set back by a lot: begun anew from there
+    assert clock.until(noon + timedelta(minutes=1)) == (noon, noon + timedelta(minutes=1))

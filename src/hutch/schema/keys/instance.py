@@ -106,9 +106,7 @@ KEYS: dict[str, Key] = {
     "security.guestapi.images": boolean("Incus's name for security.devlxd.images: one of them is enough", "false"),
     "snapshots.expiry": Key("When snapshots are removed, as in 1M 2H 3d 4w 5m 6y", check=schedule.check_span),
     "snapshots.pattern": text("Name of automatic snapshots, a pongo2 template", default="snap%d"),
-    "snapshots.schedule": Key(
-        "When snapshots are made, as cron has it, or @hourly, @daily, @startup ...", check=schedule.parse
-    ),
+    "snapshots.schedule": Key("When snapshots are made, as cron has it, or @hourly, @daily ...", check=schedule.parse),
     "snapshots.schedule.stopped": boolean("Whether the schedule goes on while the instance is stopped", "false"),
     "cloud-init.network-config": text("Network configuration for cloud-init"),
     "cloud-init.user-data": text("User data for cloud-init"),

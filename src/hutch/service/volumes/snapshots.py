@@ -9,7 +9,7 @@ from hutch.errors import AlreadyExists, Conflict, Invalid
 from hutch.schema import schedule
 from hutch.schema.base import ZERO_TIME, now
 from hutch.schema.storage import VolumeRecord, VolumeSnapshotPost, VolumeSnapshotRecord
-from hutch.service import pools, snapshot_names
+from hutch.service import allow, pools, snapshot_names
 from hutch.service.instances import rules
 from hutch.service.instances.volume import doomed, making, remove
 from hutch.service.parts import Parts
@@ -27,6 +27,7 @@ def of(parts: Parts, record: VolumeRecord) -> list[VolumeSnapshotRecord]:
 
 def create(parts: Parts, record: VolumeRecord, wanted: VolumeSnapshotPost) -> Operation:
     """The name is what `snapshots.pattern` makes of the moment when none is given."""
+    allow.snapshot(parts, record.project)
     if wanted.name:
         rules.check_snapshot_name(wanted.name)
         _check_free(parts, record, wanted.name)
