@@ -64,6 +64,13 @@ def debian(host: Host) -> str:
     return "debian"
 
 
+@pytest.fixture(scope="session")
+def debian13(host: Host) -> str:
+    """The alias of a Debian 13 image on the shared host."""
+    host.import_image(images.built("debian/13"), "debian13")
+    return "debian13"
+
+
 @pytest.fixture
 def hosts() -> Iterator[Callable[..., Host]]:
     """Makes hosts of the test's own (the arguments are Host's), gone after it."""

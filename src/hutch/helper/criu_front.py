@@ -10,7 +10,15 @@ import os
 import sys
 from typing import Any
 
-KEPT = ("cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
+# The settings of version 2's controllers, in an order in which they can be written.
+SETTINGS = (
+    *("cpu.idle", "cpu.weight", "cpu.max", "cpu.max.burst", "cpu.uclamp.min", "cpu.uclamp.max"),
+    *("cpuset.cpus", "cpuset.mems", "cpuset.cpus.partition", "io.weight", "io.max", "io.latency", "pids.max"),
+    *("memory.min", "memory.low", "memory.high", "memory.max", "memory.swap.high", "memory.swap.max"),
+    *("memory.zswap.max", "memory.oom.group", "cgroup.max.depth", "cgroup.max.descendants"),
+)
+PRESSURE = (".pressure", "/proc/pressure/memory", "/proc/pressure/cpu", "/proc/pressure/io")
+PIDFD_GETFD = 438
 
 
 def front(plan: dict[str, Any], arguments: list[str]) -> None:
@@ -59,21 +67,75 @@ def hook(plan: dict[str, Any], action: str) -> None:
         for path, value in plan["settings"]:
             with open(path, "w") as file:  # noqa: PTH123
                 file.write(value)
+        if plan["pressure"]:
+            watch_pressure(plan["group"])
+
+
+def watch_pressure(top: str) -> None:
+    """Ask again for the events of memory pressure that programs wait for: the kernel shows nobody what they had asked for.
+
+    Without that every wait would end at once, for ever (systemd from version 254 on).
+    """
+    for folder, _, _ in os.walk(top):
+        for pid in read(f"{folder}/cgroup.procs").split():
+            for fd in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208
+                try:
+                    if os.readlink(f"/proc/{pid}/fd/{fd}").endswith(PRESSURE):  # noqa: PTH115
+                        ask_for_pressure(int(pid), int(fd))
+                except OSError:
+                    continue
+
+
+def ask_for_pressure(pid: int, fd: int) -> None:
+    import base64
+    import ctypes
+
+    with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
+        words = dict(word.split(b"=", 1) for word in file.read().split(b"\0") if b"=" in word)
+    what = base64.b64decode(words.get(b"MEMORY_PRESSURE_WRITE", b"")) or b"some 200000 2000000\0"
+    process = os.pidfd_open(pid)
+    try:
+        copy = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, fd, 0)
+        if copy >= 0:
+            try:
+                os.write(copy, what)
+            finally:
+                os.close(copy)
+    finally:
+        os.close(process)
 
 
 def save_groups(top: str, target: str) -> None:
-    """The guest's folders below `top` with modes and owners. Written last, and whole: the sign that the images are complete."""
+    """The guest's folders below `top`: modes, owners, settings. Written last, and whole: the sign that the images are complete."""
     found = []
-    for folder, names, _ in os.walk(top):
+    for folder, names, files in os.walk(top):
         if folder == top and ".lxc" in names:
             names.remove(".lxc")
-        files = [[name, *facts(f"{folder}/{name}")] for name in KEPT]
-        found.append([os.path.relpath(folder, top), *facts(folder), files])
+        found.append(
+            {
+                "name": os.path.relpath(folder, top),
+                "facts": facts(folder),
+                "files": {name: facts(f"{folder}/{name}") for name in files},
+                "controllers": read(f"{folder}/cgroup.subtree_control"),
+                # Those of the guest itself are its config's, which may change until it starts again.
+                "settings": {} if folder == top else settings(folder, files),
+            }
+        )
     with open(f"{target}.new", "w") as file:  # noqa: PTH123
         json.dump(found, file)
         file.flush()
         os.fsync(file.fileno())
     os.rename(f"{target}.new", target)  # noqa: PTH104
+
+
+def settings(folder: str, files: list[str]) -> dict[str, str]:
+    huge = [name for name in files if name.startswith("hugetlb.") and name.endswith(".max")]
+    return {name: read(f"{folder}/{name}") for name in [*SETTINGS, *huge] if name in files}
+
+
+def read(path: str) -> str:
+    with open(path) as file:  # noqa: PTH123
+        return file.read().strip()
 
 
 def facts(path: str) -> tuple[int, int, int]:
@@ -84,18 +146,36 @@ def facts(path: str) -> tuple[int, int, int]:
 def make_groups(top: str, source: str) -> None:
     """CRIU makes only those that hold processes, and systemd watches the others too."""
     with open(source) as file:  # noqa: PTH123
-        groups = json.load(file)
-    for name, mode, uid, gid, files in sorted(groups):
-        folder = os.path.normpath(f"{top}/{name}")
+        groups = sorted(json.load(file), key=lambda group: group["name"])
+    for group in groups:
+        folder = os.path.normpath(f"{top}/{group['name']}")
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-        put(folder, mode, uid, gid)
-        for file_name, *owner in files:
-            put(f"{folder}/{file_name}", *owner)
+        put(folder, *group["facts"])
+        for name, owner in group["files"].items():
+            put(f"{folder}/{name}", *owner)
+        for name, value in group["settings"].items():
+            for line in value.splitlines():
+                write(f"{folder}/{name}", line)
+        for controller in group["controllers"].split():
+            write(f"{folder}/cgroup.subtree_control", f"+{controller}")
 
 
 def put(path: str, mode: int, uid: int, gid: int) -> None:
-    os.chmod(path, mode)  # noqa: PTH101
-    os.chown(path, uid, gid)
+    """Owner and mode, where this host's kernel has the file."""
+    try:
+        os.chown(path, uid, gid)
+        os.chmod(path, mode)  # noqa: PTH101
+    except FileNotFoundError:
+        pass
+
+
+def write(path: str, value: str) -> None:
+    """A setting that this host does not have, or that is what it would be anyway, is none to fail for."""
+    try:
+        with open(path, "w") as file:  # noqa: PTH123
+            file.write(value)
+    except OSError:
+        pass
 
 
 def main() -> None:

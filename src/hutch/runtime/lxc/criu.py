@@ -20,6 +20,7 @@ import hutch.helper
 from hutch.errors import HutchError, ToolFailed, Unsupported
 from hutch.kernel import run
 from hutch.kernel.cgroup import Group
+from hutch.runtime.lxc import routes, watches
 from hutch.runtime.lxc.config import MONITOR_PID
 from hutch.runtime.plan import LaunchPlan
 
@@ -32,8 +33,6 @@ _BOTH = (
     *("-v2", "--tcp-established", "--file-locks", "--link-remap", "--ext-mount-map", "auto"),
     *("--enable-external-sharing", "--enable-external-masters", "--manage-cgroups=soft", "--network-lock", "nftables"),
 )
-# Overlay's file handles cannot be opened again: what is watched is found by looking through these folders.
-_WATCHED = ("/usr/share/dbus-1", "/usr/local/share", "/usr/share/zoneinfo")
 _ALONE = ("uts", "ipc", "user", "pid", "time")
 _ERROR = re.compile(r"^(?:\([\d.]+\)\s+)?(?:\s*\d+: )?Error \([^)]*\): (.*)$", re.MULTILINE)
 _CULPRIT = re.compile(r"\(pid: (\d+)\) failed with")
@@ -96,9 +95,10 @@ async def dump(init: int, group: Group, images: Path) -> None:
     about = _write(images / "dump.json", plan)
     log, terminal = images.parent / LOG, _terminal(init)
     (images / TERMINAL).write_text(terminal)
-    argv = [program(), "dump", "--tree", str(init), "--images-dir", str(images), "--log-file", str(log), *_BOTH]
-    argv += ["--ghost-limit", "64M", "--timeout", "50", "--force-irmap", *_hook(images, "post-dump")]
-    argv += [word for path in _WATCHED for word in ("--irmap-scan-path", path)]
+    argv = [program(), "dump", "--tree", str(init), "--images-dir", str(images), "--work-dir", str(images)]
+    argv += ["--log-file", str(log), *_BOTH]
+    argv += ["--ghost-limit", "64M", "--timeout", "50", *_hook(images, "post-dump")]
+    await asyncio.to_thread(watches.note, init, group.processes(), images)
     if terminal:
         argv += ["--external", terminal, "--ext-mount-map", "/dev/console:dev/console"]
     own_mounts = ["unshare", "--mount", "--propagation", "slave"]
@@ -122,6 +122,8 @@ async def _unlock(init: int) -> None:
 
 def restoring(plan: LaunchPlan, images: Path, group: Group) -> dict[str, str]:
     """Write the front that lxc-checkpoint is to find; the environment in which it finds it. Blocks."""
+    watches.use_paths(images)
+    routes.use_gateways(images)
     folder = images / "front"
     folder.mkdir(mode=0o700, exist_ok=True)
     _script(folder / "criu", f'exec {_python("front")} "$@"')
@@ -136,6 +138,7 @@ def restoring(plan: LaunchPlan, images: Path, group: Group) -> dict[str, str]:
         "terminal": terminal,
         "links": {link.name: link.host_name for link in plan.links},
         "settings": [(str(group.layout.root(file) / group.path / file), value) for file, value in _limits(plan, group)],
+        "pressure": b".pressure" in (images / watches.FILES).read_bytes(),
         "more": _hook(images, "post-restore"),
     }
     environment = _write(images / "restore.json", about)

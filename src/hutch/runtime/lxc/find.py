@@ -16,6 +16,7 @@ from hutch.runtime.lxc.config import MONITOR_PID
 
 _START_GRACE = 30.0
 _END_GRACE = 3.0
+_NAME_GRACE = 5.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def look(group: Group, processes: record.Record) -> Seen:
 
 def started(directory: Path, group: Group) -> Seen:
     """The guest that lxc-start says it has just started, written down. Blocks."""
-    monitor = _monitor_pid(directory)
+    monitor = _named_monitor(directory)
     init = record.init_of(monitor) if monitor else None
     if monitor is None or init is None:
         raise ToolFailed(["lxc-start"], 0, f"the guest {directory.name} ended as soon as it had started")
@@ -108,10 +109,24 @@ def end_monitor(directory: Path) -> None:
         time.sleep(0.002)
 
 
+def _named_monitor(directory: Path) -> int | None:
+    """The monitor of a guest that has just been started: after a restore it gives itself its name a moment later."""
+    end = time.monotonic() + _NAME_GRACE
+    while (monitor := _monitor_pid(directory)) is None and time.monotonic() < end:
+        pid = _written_pid(directory)
+        if pid is None or pidfd.start_time(pid) is None:
+            return None
+        time.sleep(0.002)
+    return monitor
+
+
 def _monitor_pid(directory: Path) -> int | None:
     """The monitor by the file that it wrote, if it still is one."""
+    pid = _written_pid(directory)
+    return pid if pid is not None and record.is_monitor(pid, directory.parent, directory.name) else None
+
+
+def _written_pid(directory: Path) -> int | None:
     with contextlib.suppress(OSError, ValueError):
-        pid = int((directory / MONITOR_PID).read_text())
-        if record.is_monitor(pid, directory.parent, directory.name):
-            return pid
+        return int((directory / MONITOR_PID).read_text())
     return None

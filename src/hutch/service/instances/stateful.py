@@ -26,6 +26,7 @@ _FOLDER, _FILE = f"{_SYSTEMD}/service.d", "zzz-hutch-stateful.conf"
 _DROP_IN = """\
 # Written by hutch while migration.stateful=true: what a guest may not have for its memory to be saved.
 [Service]
+ImportCredential=
 LoadCredential=
 LoadCredentialEncrypted=
 SetCredential=
