@@ -8,14 +8,19 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from hutch.errors import HutchError
+from hutch.errors import Invalid
 
 Predicate = Callable[[Any], bool]
 _TOKEN = re.compile(r"""\s*(?:(\(|\))|"((?:[^"\\]|\\.)*)"|'([^']*)'|([^\s()]+))""")
 
 
-class BadFilter(HutchError):
-    """LXD answers 500 for a filter that it cannot read, and clients expect its first words."""
+_REPEATS = 4
+"""How many repetitions a pattern may have: the time that Python's matcher takes grows with a power of the value's length."""
+_LONG = 512
+
+
+class BadFilter(Invalid):
+    """A filter that cannot be read; clients expect its first words."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Invalid filter: {reason}")
@@ -94,9 +99,17 @@ def _comparison(wanted: str) -> Predicate:
     pattern = wanted if re.search(r"[\^$]", wanted) else f"^{wanted}$"
     try:
         compiled = re.compile(pattern, re.IGNORECASE)
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return lambda value: _text(value) == wanted
-    return lambda value: compiled.search(_text(value)) is not None
+    repeats = len(re.findall(r"(?<!\\)[*+?{]", wanted))
+    if repeats > _REPEATS or re.search(r"(?<!\\)\)[*+{]", wanted):
+        raise BadFilter(f"{wanted!r} repeats a group, or has more than {_REPEATS} repetitions")
+
+    def matches(value: Any) -> bool:
+        text = _text(value)
+        return (repeats < 2 or len(text) <= _LONG) and compiled.search(text) is not None
+
+    return matches
 
 
 def _text(value: Any) -> str:

@@ -49,9 +49,21 @@ def test_a_filter_accepts_what_it_says(text: str, accepted: bool) -> None:
 def test_a_filter_that_cannot_be_read_is_refused_in_the_words_clients_know(text: str) -> None:
     with pytest.raises(BadFilter, match="Invalid filter: ") as caught:
         parse(text)
-    assert caught.value.status == 500
+    assert caught.value.status == 400
 
 
 def test_a_value_that_is_no_regular_expression_is_compared_as_text() -> None:
     assert parse("name eq a[b")({"name": "a[b"})
     assert not parse("name eq a[b")({"name": "ab"})
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+b", "(.*)*x", "a?a?a?a?a?aaaaa", ".*.*.*.*.*x", "(a|a)*b", "(a{1,9}){1,9}b"])
+def test_a_pattern_that_may_take_for_ever_is_refused(pattern: str) -> None:
+    with pytest.raises(BadFilter, match="repeats a group, or has more than"):
+        parse(f'name eq "{pattern}"')
+
+
+def test_what_lxc_list_sends_is_taken() -> None:
+    accepts = parse('name eq "(^web$|^web.*)"')
+    assert accepts(THING)
+    assert not accepts({"name": "other"})

@@ -140,7 +140,7 @@ async def test_rendered_json_is_joined_not_encoded_again(client: Any) -> None:
     assert (await _json(await client.get("/1.0/rendered")))["metadata"] == [{"a": 1}]
 
 
-async def test_a_filter_that_cannot_be_read_is_answered_as_lxd_does(client: Any) -> None:
+async def test_a_filter_that_cannot_be_read_is_refused_in_lxds_words(client: Any) -> None:
     response = await client.get("/1.0/things?filter=name")
-    assert response.status == 500
+    assert response.status == 400
     assert (await _json(response))["error"].startswith("Invalid filter:")

@@ -8,13 +8,13 @@ from aiohttp import web
 from hutch import registry
 from hutch.access.callers import Permission
 from hutch.api import openapi
-from hutch.api.wire import Request, Routes
+from hutch.api.wire import Bare, Request, Routes
 from hutch.schema.base import encode
 
 routes = Routes(scoped=False, reads=Permission.TRUSTED)
 
 
-@routes("GET", "/1.0/openapi.json")
+@routes("GET", "/1.0/openapi.json", gives=Bare)
 async def get(request: Request) -> web.Response:
     """The OpenAPI document, without an envelope."""
     return web.Response(body=await asyncio.to_thread(_text), content_type="application/json")
