@@ -43,6 +43,12 @@ class Device(ABC):
     live: ClassVar[bool] = True
     """Whether it can be plugged and unplugged while the guest runs."""
 
+    tunable: ClassVar[frozenset[str]] = frozenset()
+    """Keys whose change `tune` applies, with nothing unplugged."""
+
+    follows: ClassVar[frozenset[str]] = frozenset()
+    """Keys of the instance whose change `tune` applies."""
+
     goes_first: ClassVar[bool] = False
     """Whether `release` may run while the guest is being killed, to save its time."""
 
@@ -69,6 +75,9 @@ class Device(ABC):
 
     async def plug(self, running: Running) -> None:
         """Give the device to a running guest."""
+
+    async def tune(self, old: "Device") -> None:
+        """Make what a running guest has fit these settings, which differ from those of `old` in tunable keys only."""
 
     async def unplug(self, running: Running) -> None:
         """Take the device from a running guest."""

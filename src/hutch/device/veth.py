@@ -1,27 +1,40 @@
 """Nics that are one end of a veth pair: what they share, whatever the other end is attached to."""
 
+import contextlib
 import hashlib
 import re
 import secrets
 from abc import abstractmethod
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from hutch.device import nicfilter
 from hutch.device.base import Device
 from hutch.errors import AlreadyExists, HutchError, Invalid
-from hutch.kernel import ip
+from hutch.kernel import ip, nft, tc
 from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan, Link
+from hutch.schema.keys.base import as_bits
+from hutch.schema.keys.network import subnets
 
 _RANDOM = r"veth[0-9a-f]{8}"
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """Where the host's end goes: the bridge it joins (empty: none) and the MTU of both ends (0: the kernel's)."""
+    """Where the host's end goes: the bridge it joins (empty: none) and the MTU of both ends (0: the kernel's).
+
+    `isolated` keeps it from other such ports; `only_hwaddr`, and the addresses in `ipv4` and `ipv6` (None: any), are what the
+    guest may send from.
+    """
 
     bridge: str = ""
     mtu: int = 0
+    isolated: bool = False
+    only_hwaddr: bool = False
+    ipv4: Sequence[str] | None = None
+    ipv6: Sequence[str] | None = None
 
 
 def random_name() -> str:
@@ -30,6 +43,10 @@ def random_name() -> str:
 
 class VethNic(Device):
     goes_first = True
+    tunable = frozenset(
+        {"limits.ingress", "limits.egress", "limits.max", "limits.priority", "ipv4.routes", "ipv6.routes"}
+    )
+    follows = frozenset({"limits.network.priority"})
 
     @abstractmethod
     async def attachment(self) -> Attachment:
@@ -60,6 +77,18 @@ class VethNic(Device):
         name = self._name(await ip.names_inside(running.init))
         await self._create(f"name {name} netns {running.init}", await self.attachment())
 
+    async def tune(self, old: Device) -> None:
+        assert isinstance(old, VethNic)
+        where = await self.attachment()
+        await self._filter(where, fresh=False)
+        await tc.shape(self.host_name, self._rate("ingress"))
+        if where.bridge:
+            await ip.batch(
+                f"link set dev {self.host_name} type bridge_slave isolated {'on' if where.isolated else 'off'}"
+            )
+        await old.unroute(keep=self._routes)
+        await self._route(keep=old._routes)
+
     async def unplug(self, running: Running) -> None:
         await self.release()
 
@@ -70,6 +99,9 @@ class VethNic(Device):
             if found is None or found.alias != self._mark:
                 return
         await ip.delete(self.host_name)
+        if self._may_be_filtered:
+            await nft.delete(nicfilter.name(self.host_name), nicfilter.FAMILY)
+        await self.unroute()
 
     @property
     def _mark(self) -> str:
@@ -89,18 +121,83 @@ class VethNic(Device):
         # The host's end has the guest's address but for the first byte, fe: never the lowest among a bridge's ports, whose
         # address an unmanaged bridge takes for its own.
         outside = f"fe:{self.hwaddr[3:]}"
+        queue = f"txqueuelen {self.config['queue.tx.length']}" if self.config.get("queue.tx.length") else ""
         master = f"master {where.bridge}" if where.bridge else ""
+        made = [
+            f"link add name {self.host_name} {mtu} {queue} address {outside} type veth "
+            f"peer {peer} {mtu} {queue} address {self.hwaddr}",
+            f"link set dev {self.host_name} alias {self._mark} addrgenmode none",
+        ]
+        isolated = [f"link set dev {self.host_name} type bridge_slave isolated on"] if where.isolated else []
+        joined = [f"link set dev {self.host_name} {master}", *isolated, f"link set dev {self.host_name} up"]
         try:
-            await ip.batch(
-                f"link add name {self.host_name} {mtu} address {outside} type veth "
-                f"peer {peer} {mtu} address {self.hwaddr}",
-                f"link set dev {self.host_name} alias {self._mark} addrgenmode none",
-                f"link set dev {self.host_name} {master} up",
-            )
+            if self._allowed(where) != nicfilter.Allowed() or self._rate("ingress"):
+                # The rules stand before the first packet can pass.
+                await ip.batch(*made)
+                await self._filter(where, fresh=True)
+                await tc.shape(self.host_name, self._rate("ingress"))
+                made = []
+            await ip.batch(*made, *(joined if master else joined[1:]))
+            made = []
+            await self._route()
         except AlreadyExists as error:
+            if not made:
+                await self.release()
+                raise
             raise AlreadyExists(
                 f"device {self.name!r}: an interface with the name {self.host_name!r} exists already"
             ) from error
         except HutchError:
             await self.release()
             raise
+
+    def _rate(self, direction: str) -> int:
+        value = self.config.get("limits.max") or self.config.get(f"limits.{direction}", "")
+        return as_bits(value) if value else 0
+
+    def _allowed(self, where: Attachment) -> nicfilter.Allowed:
+        return nicfilter.Allowed(
+            hwaddr=self.hwaddr if where.only_hwaddr else "",
+            ipv4=where.ipv4,
+            ipv6=where.ipv6,
+            rate=self._rate("egress"),
+            priority=self.config.get("limits.priority") or self.context.config.get("limits.network.priority", ""),
+        )
+
+    @property
+    def _may_be_filtered(self) -> bool:
+        return self._allowed(Attachment()) != nicfilter.Allowed()
+
+    async def _filter(self, where: Attachment, *, fresh: bool) -> None:
+        table = nicfilter.table(self.host_name, self._allowed(where))
+        if table is not None:
+            await table.replace()
+        elif not fresh:
+            await nft.delete(nicfilter.name(self.host_name), nicfilter.FAMILY)
+
+    @property
+    def _through(self) -> str:
+        """The interface that the host's routes to the guest lead through."""
+        return self.host_name
+
+    @property
+    def _routes(self) -> set[str]:
+        return {
+            subnet
+            for version in (4, 6)
+            if (value := self.config.get(f"ipv{version}.routes"))
+            for subnet in subnets(version, value)
+        }
+
+    async def _route(self, keep: Collection[str] = ()) -> None:
+        for subnet in sorted(self._routes - set(keep)):
+            try:
+                await ip.batch(f"route add {subnet} dev {self._through} proto static")
+            except AlreadyExists as error:
+                raise AlreadyExists(f"device {self.name!r}: the host has a route to {subnet} already") from error
+
+    async def unroute(self, keep: Collection[str] = ()) -> None:
+        """Take the host's routes away, but those to `keep`."""
+        for subnet in sorted(self._routes - set(keep)):
+            with contextlib.suppress(HutchError):
+                await ip.batch(f"route delete {subnet} dev {self._through} proto static")

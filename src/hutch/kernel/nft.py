@@ -29,6 +29,7 @@ def prefix(address: str, length: int) -> Statement:
 
 
 ACCEPT: Statement = {"accept": None}
+DROP: Statement = {"drop": None}
 REJECT: Statement = {"reject": None}
 MASQUERADE: Statement = {"masquerade": None}
 
@@ -40,9 +41,15 @@ class Table:
         self.name, self.family = name, family
         self._objects: list[dict[str, Any]] = []
 
-    def chain(self, name: str, *, hook: str, kind: str = "filter", priority: int = 0) -> None:
-        chain = {"type": kind, "hook": hook, "prio": priority, "policy": "accept", "name": name}
+    def chain(self, name: str, *, hook: str, kind: str = "filter", priority: int = 0, device: str = "") -> None:
+        """A chain that packets come to by `hook`; `device`: those of this link only (family netdev)."""
+        chain: dict[str, Any] = {"type": kind, "hook": hook, "prio": priority, "policy": "accept", "name": name}
+        chain |= {"dev": device} if device else {}
         self._objects.append({"add": {"chain": self._mine | chain}})
+
+    def subchain(self, name: str) -> None:
+        """A chain that rules jump to."""
+        self._objects.append({"add": {"chain": self._mine | {"name": name}}})
 
     def rule(self, chain: str, *statements: Statement) -> None:
         self._objects.append({"add": {"rule": self._mine | {"chain": chain, "expr": list(statements)}}})

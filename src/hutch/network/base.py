@@ -76,6 +76,10 @@ class NetworkDriver(ABC):
     async def reserve(self, wanted: Reservation) -> None:
         """Tell DHCP and DNS of a nic, before the guest boots."""
 
+    async def address_for(self, wanted: Reservation, version: int) -> str:
+        """An address that a nic can have for good: the one it has reserved, or a free one; empty when the network has none."""
+        return ""
+
     @abstractmethod
     async def release(self, project: str, instance: str, device: str) -> None:
         """Forget a nic's reservation and its leases. Does nothing if absent."""

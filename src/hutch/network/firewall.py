@@ -31,7 +31,7 @@ def wanted(network: str, config: Config, ipv4: IPv4Interface | None, ipv6: IPv6I
             _forwarding(table, network, version, as_bool(config.get(f"ipv{version}.routing"), True))
             needed = True
         if as_bool(config.get(f"ipv{version}.nat")):
-            _masquerade(table, gateway)
+            _masquerade(table, network, gateway)
             needed = True
     return table if needed else None
 
@@ -66,11 +66,13 @@ def _forwarding(table: nft.Table, network: str, version: int, allowed: bool) -> 
         table.rule("fwd", _family(version), nft.meta(direction, network), verdict)
 
 
-def _masquerade(table: nft.Table, gateway: IPv4Interface | IPv6Interface) -> None:
+def _masquerade(table: nft.Table, network: str, gateway: IPv4Interface | IPv6Interface) -> None:
     protocol = "ip" if gateway.version == 4 else "ip6"
     subnet = nft.prefix(str(gateway.network.network_address), gateway.network.prefixlen)
     table.rule(
         "pstrt",
+        # The kernel may show bridged packets to these rules too; between guests nothing is rewritten.
+        nft.match({"meta": {"key": "oifname"}}, network, "!="),
         nft.field(protocol, "saddr", subnet),
         nft.field(protocol, "daddr", subnet, "!="),
         nft.MASQUERADE,

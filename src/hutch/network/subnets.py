@@ -1,7 +1,7 @@
 """Chooses subnets that nothing on the host or among the managed networks uses."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 
 from hutch.errors import Invalid
@@ -50,6 +50,17 @@ def free(version: int, used: Iterable[tuple[Network, str]]) -> str:
         if not conflict(candidate, used):
             return f"{candidate[1]}/{candidate.prefixlen}"
     raise Invalid(f"no free IPv{version} subnet was found: give ipv{version}.address, or none")
+
+
+def address(network: Network, used: Collection[str], seed: str) -> str:
+    """An address of the network that nobody uses; the same `seed` looks in the same places first."""
+    last = network.num_addresses - 2
+    picks = random.Random(seed)
+    for _ in range(_TRIES):
+        found = str(network[picks.randint(1, last)])
+        if found not in used:
+            return found
+    raise Invalid(f"no free address was found in {network}: give the nic's address")
 
 
 def _candidates4() -> Iterator[Network]:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Interface, IPv6Interface, IPv6Network, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, IPv6Network, ip_address, ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,21 @@ class Driver(NetworkDriver):
     async def reserve(self, wanted: Reservation) -> None:
         if await asyncio.to_thread(reservations.save, self.dnsmasq.hosts, wanted, named=self._names):
             await self.dnsmasq.reload()
+
+    async def address_for(self, wanted: Reservation, version: int) -> str:
+        gateway = self.ipv4 if version == 4 else self.ipv6
+        if gateway is None or not as_bool(self.config.get(f"ipv{version}.dhcp"), True):
+            return ""
+        if version == 6 and self._slaac is not None:
+            return leases.eui64(self._slaac, wanted.hwaddr)
+        reserved = await asyncio.to_thread(reservations.load, self.dnsmasq.hosts)
+        own = reserved.pop(reservations.file_name(wanted.project, wanted.instance, wanted.device), None)
+        known = getattr(own, f"ipv{version}", "") if own is not None else ""
+        if known and ip_address(known) in gateway.network:
+            return known
+        given = await asyncio.to_thread(leases.given, self.dnsmasq.leases)
+        taken = {str(gateway.ip), *(getattr(each, f"ipv{version}") for each in reserved.values())}
+        return subnets.address(gateway.network, {*taken, *(each.address for each in given)}, wanted.hwaddr)
 
     async def release(self, project: str, instance: str, device: str) -> None:
         gone = await asyncio.to_thread(reservations.remove, self.dnsmasq.hosts, project, instance, device)

@@ -40,6 +40,16 @@ def as_bytes(value: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def as_bits(value: str) -> int:
+    """`100Mbit` as bits a second; kbit is 1000, Kibit 1024."""
+    match = re.fullmatch(r"(\d+)\s*(?:([kMGTPE])bit|([KMGTPE])ibit|bit)?", value.strip())
+    if not match:
+        raise Invalid(f"invalid rate {value!r}: a number with bit, kbit, Mbit, Gbit, Kibit, Mibit or Gibit is expected")
+    base, prefix = (1000, match[2]) if match[2] else (1024, (match[3] or "").lower())
+    power = 0 if not prefix else "kmgtpe".index(prefix.lower()) + 1
+    return int(match[1]) * int(pow(base, power))
+
+
 def as_int(value: str) -> int:
     try:
         return int(value)

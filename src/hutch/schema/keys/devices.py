@@ -3,8 +3,8 @@
 import posixpath
 
 from hutch.errors import Invalid
-from hutch.schema.keys.base import Key, as_bytes, boolean, choice, integer, text
-from hutch.schema.keys.network import hwaddr, interface_name, ipv4, ipv6, mtu
+from hutch.schema.keys.base import Key, as_bits, as_bytes, as_int, boolean, choice, integer, text
+from hutch.schema.keys.network import hwaddr, interface_name, ipv4, ipv6, mtu, subnets4, subnets6
 
 
 def inside(value: str) -> str:
@@ -12,6 +12,26 @@ def inside(value: str) -> str:
     if not value.startswith("/") or ".." in value.split("/") or not value.isprintable():
         raise Invalid(f"invalid path {value!r}: an absolute path without .. is expected")
     return "/" + posixpath.normpath(value).lstrip("/")
+
+
+def _queue(value: str) -> int:
+    if not 0 <= (number := as_int(value)) <= 1_000_000:
+        raise Invalid(f"invalid length of a queue {number}: 0 to 1000000 is expected")
+    return number
+
+
+def _priority(value: str) -> int:
+    if not 0 <= (number := as_int(value)) <= 10:
+        raise Invalid(f"invalid priority {number}: 0 to 10 is expected")
+    return number
+
+
+def _ipv4(value: str) -> object:
+    return value if value == "none" else ipv4(value)
+
+
+def _ipv6(value: str) -> object:
+    return value if value == "none" else ipv6(value)
 
 
 _NIC: dict[str, Key] = {
@@ -23,13 +43,38 @@ _NIC: dict[str, Key] = {
     "boot.priority": integer("Boot priority of virtual machines"),
 }
 
-NIC_P2P = _NIC
+_VETH: dict[str, Key] = _NIC | {
+    "queue.tx.length": Key("Length of both ends' transmit queues, in packets", "integer", "1000", check=_queue),
+    "limits.ingress": Key("The most bits a second that the guest receives", "bit/s", check=as_bits),
+    "limits.egress": Key("The most bits a second that the guest sends", "bit/s", check=as_bits),
+    "limits.max": Key("limits.ingress and limits.egress in one", "bit/s", check=as_bits),
+    "limits.priority": Key(
+        "Priority of what the guest sends in the host's queues, 0 to 10", "integer", check=_priority
+    ),
+    "ipv4.routes": Key("Subnets that the host reaches by this nic, comma separated", "IPv4 subnets", check=subnets4),
+    "ipv6.routes": Key("Subnets that the host reaches by this nic, comma separated", "IPv6 subnets", check=subnets6),
+}
 
-NIC_BRIDGED: dict[str, Key] = _NIC | {
+NIC_P2P = _VETH
+
+NIC_BRIDGED: dict[str, Key] = _VETH | {
     "parent": Key("The bridge", check=interface_name),
     "network": text("The managed network, in place of nictype and parent"),
-    "ipv4.address": Key("Address that DHCP always gives", "IPv4 address", check=ipv4),
-    "ipv6.address": Key("Address that DHCPv6 always gives", "IPv6 address", check=ipv6),
+    "ipv4.address": Key(
+        "Address that DHCP always gives; none with security.ipv4_filtering", "IPv4 address", check=_ipv4
+    ),
+    "ipv6.address": Key(
+        "Address that DHCPv6 always gives; none with security.ipv6_filtering", "IPv6 address", check=_ipv6
+    ),
+    "security.mac_filtering": boolean("Drop what the guest sends with a MAC address that is not this nic's"),
+    "security.ipv4_filtering": boolean(
+        "Drop what the guest sends with an IPv4 address that is not this nic's; implies security.mac_filtering"
+    ),
+    "security.ipv6_filtering": boolean(
+        "Drop what the guest sends with an IPv6 address that is not this nic's (without DHCPv6: the one made of its MAC "
+        "address), and router advertisements; implies security.mac_filtering"
+    ),
+    "security.port_isolation": boolean("Keep the guest from other isolated ports of the bridge"),
 }
 
 DISK: dict[str, Key] = {

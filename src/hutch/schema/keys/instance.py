@@ -98,6 +98,12 @@ KEYS: dict[str, Key] = {
         "10",
         check=_priority,
     ),
+    "limits.network.priority": Key(
+        "Priority of what the guest sends in the host's queues, 0 to 10, for nics without a limits.priority",
+        "integer",
+        "0",
+        check=_priority,
+    ),
     "limits.processes": Key("The most processes that may run", "integer", check=_processes),
     "migration.stateful": boolean("Whether stateful stop, snapshot and live migration are allowed", "false"),
     "security.devlxd": boolean("Whether the guest has an API of its own at /dev/lxd and /dev/incus", "true"),

@@ -1,7 +1,7 @@
 """The config keys of managed networks."""
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 
 from hutch.errors import Invalid
 from hutch.schema.keys.base import Key, boolean, choice, text
@@ -49,6 +49,28 @@ def ipv4(value: str) -> IPv4Address | IPv6Address:
 
 def ipv6(value: str) -> IPv4Address | IPv6Address:
     return address(6, value)
+
+
+def subnets(version: int, value: str) -> list[str]:
+    """Subnets, or addresses for those of one, comma separated."""
+    found = []
+    for part in (word.strip() for word in value.split(",")):
+        try:
+            subnet = ip_network(part)
+        except ValueError as error:
+            raise Invalid(f"not an IPv{version} subnet: {part!r}: {error}") from None
+        if subnet.version != version:
+            raise Invalid(f"not an IPv{version} subnet: {part!r}")
+        found.append(str(subnet))
+    return found
+
+
+def subnets4(value: str) -> list[str]:
+    return subnets(4, value)
+
+
+def subnets6(value: str) -> list[str]:
+    return subnets(6, value)
 
 
 def _gateway(version: int, value: str) -> str:

@@ -188,8 +188,10 @@ async def _replug(
     key = (record.project, record.name)
     live = {device.name: device for device in parts.live.get(key, [])}
     stays = _only_resized(before[1], after[1])
-    gone = [name for name in before[1] if name not in stays and before[1][name] != after[1].get(name)]
-    new = [name for name in after[1] if name not in stays and after[1][name] != before[1].get(name)]
+    tuned = {name for name, device in live.items() if _is_tuned(device, before, after)}
+    same = stays | tuned
+    gone = [name for name in before[1] if name not in same and before[1][name] != after[1].get(name)]
+    new = [name for name in after[1] if name not in same and after[1][name] != before[1].get(name)]
     for name in [*gone, *new]:
         if name in live and not live[name].live:
             raise Invalid(f"The device {name!r} cannot be changed while the instance is running")
@@ -203,6 +205,11 @@ async def _replug(
         for each, value in record.config.items()
         if not any(each.startswith(f"volatile.{name}.") and name not in after[1] for name in gone)
     }
+    for name in sorted(tuned):
+        device, _ = _fresh(parts, record, config, after, name)
+        undo.push_async_callback(live[name].tune, device)
+        await device.tune(live[name])
+        live[name] = device
     for name in new:
         device, fresh = _fresh(parts, record, config, after, name)
         config |= fresh
@@ -214,6 +221,15 @@ async def _replug(
         live[name] = device
     parts.live[key] = [live[name] for name in sorted(live)]
     return replace(record, config=config)
+
+
+def _is_tuned(device: Device, before: tuple[Config, Devices], after: tuple[Config, Devices]) -> bool:
+    old, new = before[1].get(device.name), after[1].get(device.name)
+    if old is None or new is None:
+        return False
+    changed = {key for key in old.keys() | new.keys() if old.get(key, "") != new.get(key, "")}
+    followed = any(before[0].get(key) != after[0].get(key) for key in device.follows)
+    return changed <= device.tunable and bool(changed or followed)
 
 
 def _fresh(
