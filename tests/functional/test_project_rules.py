@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -206,15 +207,59 @@ def test_a_profile_cannot_lift_its_instances_over_a_sum(host: Host, project: Pro
     assert host.get(path)["config"] == profile["config"]
 
 
-def test_sizes_of_root_disks_are_limited(host: Host, project: Project) -> None:
+def test_sizes_of_disks_volumes_and_images_are_limited(host: Host, project: Project) -> None:
     name = project("disks", limits_disk="100MiB")
     path = f"/1.0/instances?project={name}"
+    volumes = f"/1.0/storage-pools/{POOL}/volumes/custom?project={name}"
 
     refused('no "size"', host, "POST", path, _wish("silent"))
+    refused('no "size"', host, "POST", volumes, {"name": "silent"})
     sized = {"root": ROOT["root"] | {"size": "60MiB"}}
     create(host, name, "one", devices=sized)
     refused("Reached maximum", host, "POST", path, _wish("two", devices=sized))
-    assert host.get(f"/1.0/projects/{name}/state")["resources"]["disk"] == {"Limit": 100 << 20, "Usage": 60 << 20}
+    refused("Reached maximum", host, "POST", volumes, {"name": "large", "config": {"size": "50MiB"}})
+    host.call("POST", volumes, {"name": "small", "config": {"size": "40MiB"}})
+    one = f"/1.0/storage-pools/{POOL}/volumes/custom/small?project={name}"
+    refused("Reached maximum", host, "PATCH", one, {"config": {"size": "41MiB"}})
+    refused("Reached maximum", host, "POST", f"/1.0/images?project={name}", IMAGE)
+    assert host.get(f"/1.0/projects/{name}/state")["resources"]["disk"] == {"Limit": 100 << 20, "Usage": 100 << 20}
+    assert one in host.get(f"/1.0/projects/{name}")["used_by"]
+
+
+IMAGE = {"source": {"type": "image", "alias": "busybox", "project": "default"}}
+
+
+def test_disks_come_from_the_folders_that_the_project_names(host: Host, project: Project) -> None:
+    shared, secret = host.folder / "shared", host.folder / "secret"
+    (shared / "inner").mkdir(parents=True)
+    secret.mkdir()
+    (secret / "key").write_text("secret")
+    (shared / "sly").symlink_to(secret)
+    (shared / "up").symlink_to("../secret")
+    (shared / "inner" / "file").write_text("shared")
+    rules = {"restricted_devices_disk": "allow", "restricted_devices_disk_paths": str(shared)}
+    name = project("folders", restricted="true", features_images="false", **rules)
+    path = f"/1.0/instances/guest?project={name}"
+    create(host, name, "guest", source={"type": "image", "alias": "busybox"}, start=True)
+
+    for source in (secret, shared / ".." / "secret", Path("/etc")):
+        refused("not allowed by", host, "PATCH", path, {"devices": _disk(source)})
+    for source in (shared / "sly", shared / "up", shared / "sly" / "key"):
+        refused("Missing source path", host, "PATCH", path, {"devices": _disk(source)})
+    host.call("PATCH", path, {"devices": _disk(shared / "inner")})
+    found = host.api.raw("GET", f"/1.0/instances/guest/files?path=/mnt/file&project={name}")
+    assert (found[0], found[2]) == (200, b"shared")
+
+
+def _disk(source: Path) -> dict[str, dict[str, str]]:
+    return {"shared": {"type": "disk", "source": str(source), "path": "/mnt"}}
+
+
+def test_snapshots_of_volumes_are_made_only_where_the_project_allows_them(host: Host, jail: str) -> None:
+    volumes = f"/1.0/storage-pools/{POOL}/volumes/custom"
+    host.call("POST", f"{volumes}?project={jail}", {"name": "still"})
+
+    refused("create snapshots", host, "POST", f"{volumes}/still/snapshots?project={jail}", {"name": "one"})
 
 
 def test_networks_of_a_project_are_limited(host: Host, project: Project) -> None:

@@ -1,7 +1,7 @@
 """What a device does to an instance. One object a device and a start; what must survive is in `volatile`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -22,7 +22,7 @@ class Context:
 
     `config` is the expanded config of the instance, `volatile` what is recorded of this device under
     volatile.NAME.* (keys without that prefix). `network(name)` and `pool(name)` answer running drivers, `volume(pool, name)`
-    a custom volume, or raise NotFound.
+    a custom volume, or raise NotFound. `folders` are those of the host that disks may come from; empty: any.
     """
 
     project: str
@@ -34,6 +34,7 @@ class Context:
     network: Callable[[str], NetworkDriver]
     pool: Callable[[str], StorageDriver]
     volume: Callable[[str, str], VolumeRecord]
+    folders: Sequence[str] = ()
 
 
 class Device(ABC):

@@ -11,10 +11,12 @@ from hutch.access import restrictions
 from hutch.access.projects import DEFAULT, Kind, tenants
 from hutch.errors import Forbidden, Invalid
 from hutch.schema.base import Config, Devices
+from hutch.schema.image import ImageRecord
 from hutch.schema.keys.base import as_bytes
 from hutch.schema.keys.project import is_restricted, restriction
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
+from hutch.schema.storage import VolumeRecord
 from hutch.service.instances import expand
 from hutch.service.parts import Parts
 
@@ -71,12 +73,38 @@ def instance(parts: Parts, project: str, name: str, config: Config, devices: Dev
     restrictions.check(record, f"instance {name!r}", config, devices)
     others = [each for each in holdings(parts, project) if each.name != name]
     _check_counts(record, others, new=parts.state.instances.find(project, name) is None)
-    _check_sums(parts, record, [*others, wanted])
+    _check_sums(record, [*others, wanted], _stored(parts, project))
 
 
 def volatile(parts: Parts, project: str, name: str, old: Config, new: Config) -> None:
     """Forbidden when a user of a restricted project writes volatile keys by which things of the host are found."""
     restrictions.check_volatile(record_of(parts, project), name, old, new)
+
+
+def volume(parts: Parts, record: VolumeRecord) -> None:
+    """Forbidden when the project cannot have this custom volume, new or changed."""
+    owner = record_of(parts, record.project)
+    others = [each for each in volumes(parts, record.project) if (each.pool, each.name) != (record.pool, record.name)]
+    _check_sums(owner, holdings(parts, record.project), [*others, record, *parts.state.images.all(record.project)])
+
+
+def image(parts: Parts, record: ImageRecord) -> None:
+    """Forbidden when the project cannot have this new image."""
+    owner = record_of(parts, record.project)
+    _check_sums(owner, holdings(parts, record.project), [*_stored(parts, record.project), record])
+
+
+def volumes(parts: Parts, project: str) -> list[VolumeRecord]:
+    """Every custom volume that is in the project."""
+    return [each for each in parts.state.volumes.all() if each.project == project]
+
+
+Stored = VolumeRecord | ImageRecord
+"""What takes space of a project beside its instances."""
+
+
+def _stored(parts: Parts, project: str) -> list[Stored]:
+    return [*volumes(parts, project), *parts.state.images.all(project)]
 
 
 def own_config(parts: Parts, project: str, config: Config) -> Config:
@@ -99,7 +127,7 @@ def profile(parts: Parts, new: ProfileRecord) -> None:
             if new.name in each.profiles:
                 restrictions.check(record, f"instance {each.name!r}", found[-1].config, found[-1].devices)
         if any(new.name in each.profiles for each in parts.state.instances.all(name)):
-            _check_sums(parts, record, found)
+            _check_sums(record, found, _stored(parts, name))
 
 
 def project(parts: Parts, new: ProjectRecord) -> None:
@@ -117,7 +145,9 @@ def project(parts: Parts, new: ProjectRecord) -> None:
         raise Forbidden(
             f'"limits.networks" is too low: there currently are {networks} networks in project {new.name!r}'
         )
-    _check_sums(parts, new, found, "{key!r} is too low: current total in project {project!r} is {total}")
+    _check_sums(
+        new, found, _stored(parts, new.name), "{key!r} is too low: current total in project {project!r} is {total}"
+    )
 
 
 def network(parts: Parts, project: str) -> None:
@@ -175,11 +205,13 @@ def _check_counts(record: ProjectRecord, others: list[Holding], *, new: bool) ->
 _EXCEEDED = "Reached maximum aggregate value {most!r} for {key!r} in project {project!r}"
 
 
-def _check_sums(parts: Parts, record: ProjectRecord, found: list[Holding], sentence: str = _EXCEEDED) -> None:
+def _check_sums(record: ProjectRecord, found: list[Holding], stored: list[Stored], sentence: str = _EXCEEDED) -> None:
     for key in SUMMED:
         if not (most := record.config.get(key)):
             continue
         total = sum(_share(record.name, each, key) for each in found)
+        if key == "limits.disk":
+            total += sum(map(_size, stored))
         if total > as_bytes(most):
             raise Forbidden(sentence.format(most=most, key=key, project=record.name, total=total))
 
@@ -199,6 +231,14 @@ def _share(project: str, holding: Holding, key: str) -> int:
         ) from None
 
 
+def _size(thing: Stored) -> int:
+    if isinstance(thing, ImageRecord):
+        return thing.size
+    if not thing.config.get("size"):
+        raise Forbidden(f'Custom volume {thing.name!r} in project {thing.project!r} has no "size" config set')
+    return as_bytes(thing.config["size"])
+
+
 def _value(holding: Holding, key: str) -> str:
     if key != "limits.disk":
         return holding.config.get(key, "")
@@ -213,6 +253,8 @@ def usage(parts: Parts, record: ProjectRecord) -> dict[str, dict[str, int]]:
     used["networks"] = len(parts.state.networks.all(record.name))
     for key, word in SUMMED.items():
         used[word] = sum(_told(_value(each, key)) for each in found)
+    used["disk"] += sum(_told(each.config.get("size", "")) for each in volumes(parts, record.name))
+    used["disk"] += sum(each.size for each in parts.state.images.all(record.name))
     shown = {}
     for word, count in used.items():
         most = record.config.get(f"limits.{word}")

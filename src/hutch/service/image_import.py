@@ -135,6 +135,7 @@ def _record(place: str, upload: Upload, wanted: ImagePost, about: Metadata) -> I
 async def commit(parts: Parts, made: ImageRecord, wanted: ImagePost) -> None:
     """The image and its aliases, in one step."""
     async with allow.settled(parts, made.project), parts.state.change() as transaction:
+        allow.image(parts, made)
         transaction.put(made)
         for alias in wanted.aliases or []:
             check_alias(parts, made.project, alias.name)

@@ -35,7 +35,7 @@ def used_by(parts: Parts, name: str) -> list[str]:
         *(profiles.url(name, each.name) for each in state.profiles.all(name)),
         *(images.url(name, each.fingerprint) for each in state.images.all(name)),
         *(networks.url(name, each.name) for each in state.networks.all(name)),
-        *(volumes.url(each.pool, name, "custom", each.name) for each in state.volumes.all() if each.project == name),
+        *(volumes.url(each.pool, name, "custom", each.name) for each in allow.volumes(parts, name)),
     ]
 
 

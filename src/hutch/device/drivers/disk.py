@@ -6,12 +6,13 @@ import errno
 import os
 import stat
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from hutch.device.base import Device
-from hutch.errors import Invalid, NotFound, Unsupported
+from hutch.errors import Forbidden, Invalid, NotFound, Unsupported
 from hutch.kernel import mount, namespaces
+from hutch.kernel.openat2 import open_in_root
 from hutch.kernel.run import run
 from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan, Mount
@@ -131,19 +132,36 @@ class Driver(Device):
                 os.close(userns)
 
     def _clone(self, userns: int | None) -> int:
-        source = Path(self.config["source"])
+        source = self.config["source"]
         attributes = mount.MOUNT_ATTR_RDONLY if as_bool(self.config.get("readonly")) else 0
         try:
-            if stat.S_ISBLK(source.stat().st_mode):
-                raise Invalid(f"device {self.name!r}: source {source} is a block device: mount it on the host first")
-            recursive = as_bool(self.config.get("recursive"))
-            return mount.idmapped(source, userns, attributes=attributes, recursive=recursive)
+            with mount.closing(self._opened(source)) as found:
+                if stat.S_ISBLK(os.fstat(found).st_mode):
+                    raise Invalid(
+                        f"device {self.name!r}: source {source} is a block device: mount it on the host first"
+                    )
+                recursive = as_bool(self.config.get("recursive"))
+                return mount.idmapped(found, userns, attributes=attributes, recursive=recursive)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 raise NotFound(f'device {self.name!r}: Missing source path "{source}"') from error
             if error.errno == errno.EINVAL and userns is not None:
                 raise Unsupported(f"device {self.name!r}: the filesystem of {source} cannot shift owners") from error
             raise
+
+    def _opened(self, source: str) -> int:
+        """The source as a descriptor. Where the project names folders that disks may come from, a link in it leads to
+        nothing outside of that folder, also when a guest that has the folder changes it meanwhile."""
+        if not self.context.folders:
+            return os.open(source, os.O_PATH | os.O_CLOEXEC)
+        path = PurePosixPath(source)
+        for folder in self.context.folders:
+            if path.is_relative_to(folder):
+                with mount.closing(os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root:
+                    return open_in_root(root, str(path.relative_to(folder)), os.O_PATH)
+        raise Forbidden(
+            f"device {self.name!r}: Disk source path {source!r} not allowed by restricted.devices.disk.paths"
+        )
 
     def _attach(self, tree: int) -> bool:
         """Put the mount at its place; whether it is a directory."""

@@ -1,6 +1,9 @@
 """The surroundings of an instance's devices: what of this host its project lets it see."""
 
+from dataclasses import replace
+
 from hutch.access.projects import Kind, home
+from hutch.access.restrictions import disk_paths
 from hutch.device import load
 from hutch.device.base import Context
 from hutch.errors import NotFound
@@ -20,7 +23,8 @@ def context(parts: Parts, project: str, name: str, config: Config) -> Context:
         return found
 
     networks = networks_of(parts, project)
-    return load.context(parts.directory, project, name, config, networks, parts.pools, volume)
+    found = load.context(parts.directory, project, name, config, networks, parts.pools, volume)
+    return replace(found, folders=disk_paths(parts.state.projects.get(project).config))
 
 
 def networks_of(parts: Parts, project: str) -> dict[str, NetworkDriver]:

@@ -5,9 +5,10 @@ from msgspec.structs import replace
 from hutch.access.projects import Kind, home
 from hutch.errors import Invalid, Unsupported
 from hutch.schema.base import now, strings
+from hutch.schema.doomed import DoomedRecord
 from hutch.schema.keys.base import as_bytes
 from hutch.schema.storage import VolumePost, VolumeRecord, VolumeSnapshotRecord
-from hutch.service import pools
+from hutch.service import allow, pools
 from hutch.service.instances.volume import making
 from hutch.service.parts import Parts
 from hutch.service.volumes import content, quiet, render, settings
@@ -27,15 +28,14 @@ async def create(parts: Parts, pool: str, project: str, wanted: VolumePost) -> V
         raise Unsupported(f"Volumes cannot be created from a source of type {wanted.source.type!r} here")
     record = _record(parts, pool, place, wanted)
     driver = pools.running(parts, pool)
+    allow.volume(parts, record)
     async with parts.locks.hold(settings.lock(pool, place, wanted.name)):
         settings.check_free(parts, pool, place, wanted.name)
         async with making(parts, driver, settings.of(record)) as doomed:
             fill = content.empty(as_bytes(record.config["size"])) if record.content_type == "block" else None
             await driver.create_volume(settings.of(record), fill=fill)
             await settings.limit(driver, record)
-            async with parts.state.change() as transaction:
-                transaction.put(record)
-                transaction.delete(doomed)
+            await commit(parts, record, doomed)
     parts.events.lifecycle("storage-volume-created", render.url(pool, place, "custom", wanted.name), place)
     return record
 
@@ -94,6 +94,7 @@ def _copy(parts: Parts, pool: str, place: str, wanted: VolumePost) -> Operation:
     )
     pools.running(parts, pool)
     settings.check_free(parts, pool, place, wanted.name)
+    allow.volume(parts, record)
 
     async def work(operation: Operation) -> None:
         locks = (settings.lock(pool, place, wanted.name), settings.lock(origin_pool, origin_place, origin.name))
@@ -125,10 +126,17 @@ async def copy_held(
         if record.content_type == "block":
             await content.resize(to_pool, target, as_bytes(record.config["size"]))
         await settings.limit(to_pool, record)
-        async with parts.state.change() as transaction:
-            transaction.put(record, *snapshots_of(record, history))
-            transaction.delete(doomed)
+        await commit(parts, record, doomed, *snapshots_of(record, history))
     parts.events.lifecycle(event, render.url(record.pool, record.project, "custom", record.name), record.project)
+
+
+async def commit(parts: Parts, record: VolumeRecord, doomed: DoomedRecord, *snapshots: VolumeSnapshotRecord) -> None:
+    """The volume is whole: from this one step on it exists, if its project still allows it."""
+    async with allow.settled(parts, record.project):
+        allow.volume(parts, record)
+        async with parts.state.change() as transaction:
+            transaction.put(record, *snapshots)
+            transaction.delete(doomed)
 
 
 def snapshots_of(record: VolumeRecord, history: list[VolumeSnapshotRecord]) -> list[VolumeSnapshotRecord]:

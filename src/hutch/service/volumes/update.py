@@ -9,7 +9,7 @@ from hutch.errors import Conflict, Invalid
 from hutch.schema.base import Config, strings
 from hutch.schema.keys.base import as_bool, as_bytes
 from hutch.schema.storage import VolumePut, VolumeRecord
-from hutch.service import pools
+from hutch.service import allow, pools
 from hutch.service.instances.volume import doomed, remove
 from hutch.service.parts import Parts
 from hutch.service.volumes import content, render, settings, snapshots, uses
@@ -40,8 +40,10 @@ async def put(
         settings.check(config)
         description = record.description if wanted.description is None and merge else wanted.description or ""
         changed = replace(record, config=config, description=description)
-        await _apply(parts, record, changed)
-        await parts.state.put(changed)
+        async with allow.settled(parts, place):
+            allow.volume(parts, changed)
+            await _apply(parts, record, changed)
+            await parts.state.put(changed)
     parts.events.lifecycle("storage-volume-updated", render.url(pool, place, "custom", name), place)
 
 
