@@ -11,7 +11,7 @@ from hutch.errors import Invalid
 from hutch.schema.answers.instance import Instance, InstanceFull, InstanceState
 from hutch.schema.instance import InstancePost, InstancePut, InstanceRecord, StatePut
 from hutch.schema.migration import MovePost
-from hutch.service.instances import bulk, create, delete, power, rename, render, snapshot, update
+from hutch.service.instances import bulk, create, delete, move, power, rename, render, snapshot, update
 from hutch.service.migration import source
 from hutch.work.operations import Operation
 
@@ -103,7 +103,7 @@ async def patch(request: Request, wanted: InstancePut) -> None:
 async def post_one(request: Request, wanted: MovePost) -> Operation:
     request.caller.check(wanted.project)
     if wanted.pool or wanted.project:
-        raise Invalid("Moving instances between pools and projects is not available on this server")
+        return move.start(request.parts, request.project, request["name"], wanted)
     if wanted.migration:
         return source.start(request.parts, request.project, request["name"], wanted)
     return rename.rename(request.parts, request.project, request["name"], wanted.name)

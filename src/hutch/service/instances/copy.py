@@ -1,12 +1,11 @@
 """Copy an instance, or one of its snapshots, into a new instance on this host."""
 
-from msgspec.structs import replace
-
 from hutch.errors import Invalid, NotFound
 from hutch.schema.base import ZERO_TIME, Config, now, strings
 from hutch.schema.instance import InstancePost, InstanceRecord, SnapshotRecord
-from hutch.service.instances import make, power, render, rules, snapshot, volume
+from hutch.service.instances import make, move, power, refresh, render, rules, snapshot, volume
 from hutch.service.parts import Parts, instance_lock
+from hutch.storage.base import Volume
 from hutch.work.operations import Operation
 
 _OWN = ("volatile.uuid", "volatile.idmap.", "volatile.last_state.", "volatile.apply_template")
@@ -15,20 +14,27 @@ _OWN = ("volatile.uuid", "volatile.idmap.", "volatile.last_state.", "volatile.ap
 
 def start(parts: Parts, project: str, name: str, wanted: InstancePost) -> Operation:
     """`source.source` is NAME or NAME/SNAPSHOT in `source.project` (the new instance's own when empty)."""
-    if wanted.source.refresh:
-        raise Invalid("Refreshing an existing instance is not available on this server")
     origin_project = wanted.source.project or project
     origin, _, origin_snapshot = wanted.source.source.partition("/")
     source = _source(parts, origin_project, origin, origin_snapshot)
-    record = _record(parts, project, name, wanted, source)
-    rules.check_settings(parts, project, name, record.profiles, record.config, record.devices)
+    existing = parts.state.instances.find(project, name) if wanted.source.refresh else None
+    record = existing or _record(parts, project, name, wanted, source)
+    if existing is None:
+        rules.check_free(parts, project, name)
+        rules.check_settings(parts, project, name, record.profiles, record.config, record.devices)
+    else:
+        refresh.check(parts, existing)
     only = wanted.source.instance_only or wanted.source.container_only or bool(origin_snapshot)
 
     async def work(operation: Operation) -> None:
         locks = {instance_lock(project, name), instance_lock(origin_project, origin)}
         async with parts.locks.hold(*locks):
-            rules.check_free(parts, project, name)
-            await _now_held(parts, record, _source(parts, origin_project, origin, origin_snapshot), only=only)
+            source = _source(parts, origin_project, origin, origin_snapshot)
+            if existing is None:
+                rules.check_free(parts, project, name)
+                await _now_held(parts, record, source, only=only)
+            else:
+                await refresh.now_held(parts, parts.state.instances.get(project, name), source, only=only)
         if wanted.start:
             await power.start(parts, project, name)
 
@@ -86,23 +92,25 @@ async def _now_held(
         history: list[SnapshotRecord] = []
     else:
         origin = source
-        history = [] if only else parts.state.snapshots.all(source.project, source.name)
-    if volume.pool_of(parts, origin).name != pool.name:
-        raise Invalid(f"Copying between storage pools is not available on this server: use the pool of {origin.name!r}")
+        history = [] if only else snapshot.history(parts, source)
+    source_pool = volume.pool_of(parts, origin)
     async with volume.making(parts, pool, volume.of(record)) as doomed:
         names = [each.name for each in history]
         target = volume.of(record)
 
-        async def take() -> None:
-            await pool.copy(volume.of(source), target, snapshots=names)
+        async def take(root: Volume) -> None:
+            await volume.copy(source_pool, root, pool, target, names)
 
         if isinstance(source, SnapshotRecord):
-            await take()
+            await take(volume.of(source))
+        elif source_pool.name == pool.name:
+            await snapshot.quietly(parts, source, lambda: take(volume.of(source)))
         else:
-            await snapshot.quietly(parts, source, take)
+            async with snapshot.moment_held(parts, source) as root:
+                await take(root)
         if size := volume.size(devices):
             await volume.limit(pool, target, size)
-        copies = [replace(each, instance=record.name, project=record.project) for each in history]
+        copies = [move.moved(each, record, pool.name) for each in history]
         await make.inherit(parts, origin, record)
         await make.commit(parts, record, doomed, *copies)
     parts.events.lifecycle("instance-created", render.url(record.project, record.name), record.project)

@@ -1,7 +1,10 @@
 """Snapshots of instances: create, restore, rename, change, delete."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
+from uuid import uuid4
 
 from msgspec.structs import replace
 
@@ -13,6 +16,7 @@ from hutch.schema.instance import InstanceRecord, SnapshotPost, SnapshotRecord
 from hutch.service import allow, snapshot_names
 from hutch.service.instances import expand, power, render, rules, stateful, volume
 from hutch.service.parts import Parts, instance_lock
+from hutch.storage.base import Volume
 from hutch.work.operations import Operation
 
 
@@ -94,6 +98,28 @@ async def quietly(parts: Parts, record: InstanceRecord, take: Callable[[], Await
         await take()
     finally:
         await parts.runtime.unfreeze(project, name)
+
+
+@asynccontextmanager
+async def moment_held(parts: Parts, record: InstanceRecord) -> AsyncIterator[Volume]:
+    """The root volume as it is now, at rest while the block lasts; of a running guest a snapshot, which a crash does not leave."""
+    if parts.runtime.running(record.project, record.name) is None:
+        yield volume.of(record)
+        return
+    pool = volume.pool_of(parts, record)
+    kept = volume.of(record).at(f".{uuid4().hex}")
+    doomed = volume.doomed(pool, kept)
+    await parts.state.put(doomed)
+    try:
+        await quietly(parts, record, lambda: pool.snapshot(volume.of(record), kept.snapshot))
+        yield kept
+    finally:
+        await asyncio.shield(volume.remove(parts, pool, doomed))
+
+
+def history(parts: Parts, record: InstanceRecord) -> list[SnapshotRecord]:
+    """An instance's snapshots, the oldest first."""
+    return sorted(parts.state.snapshots.all(record.project, record.name), key=lambda each: (each.created_at, each.name))
 
 
 async def restore(parts: Parts, project: str, name: str, snapshot: str) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from hutch.device import idmaps
 from hutch.errors import Invalid, NotFound, Unsupported
+from hutch.kernel import mount, tree
 from hutch.kernel.idmap import IdMap
 from hutch.schema.base import Config, Devices
 from hutch.schema.doomed import DoomedRecord
@@ -15,6 +17,7 @@ from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.keys.base import as_bytes
 from hutch.service.instances import expand
 from hutch.service.parts import Parts
+from hutch.storage import transfer
 from hutch.storage.base import StorageDriver, Volume
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,30 @@ def pool(parts: Parts, devices: Devices) -> StorageDriver:
 
 def pool_of(parts: Parts, record: InstanceRecord | SnapshotRecord) -> StorageDriver:
     return pool(parts, expand.of(parts.state, record)[1])
+
+
+def on_pool(own: Devices, whole: Devices, pool: str) -> Devices:
+    """The devices `own`, of which `whole` is what comes of them with the profiles, with the root disk on the pool."""
+    root = expand.root_disk(whole)
+    if root is None or root[1].get("pool") == pool:
+        return own
+    return own | {root[0]: root[1] | {"pool": pool}}
+
+
+async def copy(
+    source_pool: StorageDriver, source: Volume, pool: StorageDriver, target: Volume, snapshots: Sequence[str]
+) -> None:
+    """A volume on `pool` with what `source` holds, and the named snapshots, the oldest first."""
+    if source_pool.name == pool.name:
+        await pool.copy(source, target, snapshots=snapshots)
+    else:
+        await transfer.copy(source_pool, source, pool, target, snapshots)
+
+
+async def settle(pool: StorageDriver, volume: Volume) -> None:
+    """Make what a volume holds durable: what it was copied from may go then."""
+    with mount.closing(await pool.mount(volume, [])) as root:
+        await asyncio.to_thread(tree.sync_all, Path(f"/proc/self/fd/{root}"))
 
 
 def size(devices: Devices) -> int:

@@ -1,10 +1,6 @@
 """A migration as its sink does it, step by step."""
 
-import asyncio
-from pathlib import Path
-
 from hutch.errors import NotFound
-from hutch.kernel import tree
 from hutch.kernel.mount import closing
 from hutch.schema.instance import InstanceRecord, SnapshotRecord, Source
 from hutch.schema.migration import Header, SnapshotMessage
@@ -85,5 +81,5 @@ class Receiving:
                 features = self.answered.rsync
                 assert features is not None
                 await self.channel.unless_told(rsync.receive(self.channel.fs, folder, root, features, told))
-                await asyncio.to_thread(tree.sync_all, Path(f"/proc/self/fd/{root}"))
+            await volume.settle(self.pool, volume.of(self.record))
             await stage.take(folder, await make.directory(self.parts, self.record))

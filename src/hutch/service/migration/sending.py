@@ -1,8 +1,7 @@
 """A migration as its source does it, step by step."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from hutch.kernel.mount import closing
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
@@ -57,15 +56,14 @@ class Sending:
 
 
 @asynccontextmanager
-async def moment(parts: Parts, operation: Operation, record: InstanceRecord) -> AsyncIterator[Volume]:
-    """The root volume of a running guest as it is now, kept while the block lasts; start-up removes it after a crash."""
-    pool = volume.pool_of(parts, record)
-    kept = volume.of(record).at(f".{operation.id}")
-    doomed = volume.doomed(pool, kept)
-    await parts.state.put(doomed)
-    try:
-        async with parts.locks.hold(instance_lock(record.project, record.name)):
-            await snapshot.quietly(parts, record, lambda: pool.snapshot(volume.of(record), kept.snapshot))
-        yield kept
-    finally:
-        await asyncio.shield(volume.remove(parts, pool, doomed))
+async def at_rest(parts: Parts, record: InstanceRecord) -> AsyncIterator[Volume]:
+    """The root volume as it is now while the block lasts: nobody uses a stopped instance meanwhile, a running one goes on."""
+    async with AsyncExitStack() as stack:
+        lock = parts.locks.hold(instance_lock(record.project, record.name))
+        if parts.runtime.running(record.project, record.name) is None:
+            await stack.enter_async_context(lock)
+            yield await stack.enter_async_context(snapshot.moment_held(parts, record))
+            return
+        async with lock:
+            root = await stack.enter_async_context(snapshot.moment_held(parts, record))
+        yield root

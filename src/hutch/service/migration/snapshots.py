@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+from hutch.access.projects import Kind, home
 from hutch.schema.base import ZERO_TIME, Config, Devices
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.migration import DeviceMessage, Setting, SnapshotMessage
-from hutch.service.instances import expand
+from hutch.service.instances import expand, volume
 from hutch.service.parts import Parts
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,11 +28,6 @@ _ARCHITECTURES = {
     "loongarch64": 15,
 }
 """LXD's numbers of them."""
-
-
-def of(parts: Parts, record: InstanceRecord) -> list[SnapshotRecord]:
-    """An instance's snapshots, the oldest first."""
-    return sorted(parts.state.snapshots.all(record.project, record.name), key=lambda each: (each.created_at, each.name))
 
 
 def message(record: SnapshotRecord) -> SnapshotMessage:
@@ -76,10 +72,9 @@ def same_moment(sent: SnapshotMessage, record: SnapshotRecord) -> bool:
 def record(parts: Parts, sent: SnapshotMessage, instance: InstanceRecord, pool: str) -> SnapshotRecord:
     """The snapshot as it is recorded here: without profiles that this server lacks, on the instance's pool."""
     devices: Devices = {each.name: _config(each.config) for each in sent.devices}
-    if (root := expand.root_disk(devices)) is not None:
-        devices[root[0]] = root[1] | {"pool": pool}
     config = _config(sent.config)
-    profiles = [name for name in sent.profiles if parts.state.profiles.find(instance.project, name)]
+    place = home(parts.state, instance.project, Kind.PROFILES)
+    profiles = [name for name in sent.profiles if parts.state.profiles.find(place, name)]
     whole_config, whole_devices = expand.expanded(parts.state, instance.project, profiles, config, devices)
     known = {number: name for name, number in _ARCHITECTURES.items()}
     return SnapshotRecord(
@@ -90,9 +85,9 @@ def record(parts: Parts, sent: SnapshotMessage, instance: InstanceRecord, pool: 
         ephemeral=sent.ephemeral,
         profiles=profiles,
         config=config,
-        devices=devices,
+        devices=volume.on_pool(devices, whole_devices, pool),
         expanded_config=whole_config,
-        expanded_devices=whole_devices,
+        expanded_devices=volume.on_pool(whole_devices, whole_devices, pool),
         created_at=_moment(sent.created, sent.created_us),
         last_used_at=_moment(sent.last_used),
         expires_at=_moment(sent.expires),

@@ -4,9 +4,9 @@ from contextlib import AsyncExitStack
 
 from hutch.schema.migration import Criu, MovePost
 from hutch.service.instances import render, snapshot, volume
-from hutch.service.migration import channel, connect, live, snapshots
+from hutch.service.migration import channel, connect, live
 from hutch.service.migration.channel import Channel
-from hutch.service.migration.sending import Sending, moment
+from hutch.service.migration.sending import Sending, at_rest
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
@@ -64,13 +64,8 @@ async def _send_instance(sending: Sending) -> None:
     """Snapshots from the oldest on, then the root: of a running guest, as it is at one moment."""
     parts, record = sending.parts, sending.record
     only = sending.wanted.instance_only or sending.wanted.container_only
-    async with AsyncExitStack() as stack:
-        if parts.runtime.running(record.project, record.name) is not None:
-            root = await stack.enter_async_context(moment(parts, sending.operation, record))
-        else:
-            await stack.enter_async_context(parts.locks.hold(instance_lock(record.project, record.name)))
-            root = volume.of(record)
-        for each in await sending.agree([] if only else snapshots.of(parts, record)):
+    async with at_rest(parts, record) as root:
+        for each in await sending.agree([] if only else snapshot.history(parts, record)):
             await sending.send(volume.of(each))
         await sending.send(root, record.name)
         if sending.answered.criu == Criu.NONE:
