@@ -56,7 +56,7 @@ def push(source: Host, sink: Host, name: str, new: str = "", **how: Any) -> None
     waiting = sink.api.begin("POST", "/1.0/instances", asked | {"name": new or name})
     target = {
         "operation": url(sink, waiting["operation"]),
-        "websockets": waiting["metadata"]["metadata"],
+        "secrets": waiting["metadata"]["metadata"],
         "certificate": certificate(sink),
     }
     source.call("POST", f"/1.0/instances/{name}", {"name": name, "migration": True, "target": target})

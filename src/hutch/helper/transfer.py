@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from hutch.helper.confine import STAGE, WRITERS, enter_stage
+from hutch.helper.confine import STAGE, SYSTEM, WRITERS, enter_stage
 
 _CAP_MKNOD = 27
 
@@ -27,8 +27,8 @@ def main(stage: str, trees: str, *command: str) -> None:
     enter_stage(Path(stage), opened, WRITERS | {_CAP_MKNOD})
     for descriptor in opened.values():
         os.close(int(str(descriptor)))
-    if not all((STAGE / name).is_mount() for name in opened):
-        raise SystemExit("a tree is not mounted where it should be")
+    if strangers := {path.name for path in Path("/").iterdir()} - {*SYSTEM, STAGE.name, "dev"}:
+        raise SystemExit(f"the host's files are still in sight: {', '.join(sorted(strangers))}")
     os.execv(command[0], command)
 
 

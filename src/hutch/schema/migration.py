@@ -146,7 +146,7 @@ class Target(msgspec.Struct, kw_only=True):
     """Where a source that pushes connects to: an operation's URL, its secrets by name, the server's certificate (PEM)."""
 
     operation: str = ""
-    websockets: dict[str, str] = {}
+    secrets: dict[str, str] = {}
     certificate: str = ""
 
 

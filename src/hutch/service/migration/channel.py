@@ -18,6 +18,9 @@ PATIENCE = 30.0
 _REST = 600.0
 """Seconds for what has been sent to be settled once the other side has said that all is well."""
 
+_WORD = 2.0
+"""Seconds for the other side to say why it has stopped."""
+
 Kind = TypeVar("Kind", bound=Message)
 Result = TypeVar("Result")
 
@@ -74,6 +77,10 @@ class Channel:
                 await asyncio.wait([doing], timeout=_REST)
             if not doing.done():
                 raise Unavailable("the other server is done with the migration, but not this one")
+            if doing.exception() is not None and not listening.done():  # what went wrong there explains it better
+                await asyncio.wait([listening], timeout=_WORD)
+                if listening.done():
+                    listening.result()
             return doing.result()
         finally:
             for each in (doing, listening):

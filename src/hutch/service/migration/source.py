@@ -35,7 +35,7 @@ def start(parts: Parts, project: str, name: str, wanted: MovePost, only: str = "
             if target is None:
                 line = await stack.enter_async_context(channel.awaited(parts, operation, secrets))
             else:
-                known = {each: target.websockets.get(each, "") for each in channel.names(live=lively)}
+                known = {each: target.secrets.get(each, "") for each in channel.names(live=lively)}
                 sockets = connect.sockets(parts, target.operation, known, target.certificate)
                 line = Channel(await stack.enter_async_context(sockets))
             async with line.telling():
