@@ -8,8 +8,9 @@ import shutil
 import signal
 import ssl
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 from hutch import __version__, registry
 from hutch.access.projects import Kind
 from hutch.api import routes, wire
+from hutch.api.routes import metrics
 from hutch.daemon import listen
 from hutch.daemon.config import Options
 from hutch.daemon.doors import Doors
@@ -184,31 +186,37 @@ async def _booted(parts: Parts) -> bool:
 
 
 class Late:
-    """The HTTPS listener, which the verbs are given before the application that it serves is built from them."""
+    """The HTTPS listeners by their settings, which the verbs are given before the applications that they serve are built."""
 
     def __init__(self) -> None:
-        self.https: listen.Https | None = None
+        self.listeners: dict[str, listen.Https] = {}
 
-    async def __call__(self, address: str) -> None:
-        assert self.https is not None
-        await self.https.listen(address)
+    async def __call__(self, key: str, address: str) -> None:
+        await self.listeners[key].listen(address)
 
 
 async def _serve(options: Options, parts: Parts, https: Late, stack: AsyncExitStack) -> None:
     """Requests are let in: by the Unix socket, and by HTTPS where the settings say so."""
     stack.callback(parts.events.close)
     families = [module.routes for module in registry.modules(routes)]
+    runner = await _application(parts, families, stack)
+    alone = await _application(parts, [metrics.routes], stack)
+    for token in parts.state.tokens.all():
+        await certificates.announce(parts, token)
+    for key, served in zip(server.LISTENERS, (runner, alone), strict=True):
+        assert served.server is not None
+        listener = https.listeners[key] = listen.Https(served.server, options.directory)
+        stack.push_async_callback(listener.close)
+        if address := server.settings(parts).config.get(key, ""):
+            await _tried(f"HTTPS on {address}", partial(listener.listen, address))
+    own = listen.unix_socket(options.directory / "unix.socket", options.group)
+    await web.SockSite(runner, own).start()
+
+
+async def _application(parts: Parts, families: Iterable[wire.Routes], stack: AsyncExitStack) -> web.AppRunner:
     runner = web.AppRunner(
         wire.application(parts, listen.Callers(parts.state), families), access_log=None, shutdown_timeout=3
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    assert runner.server is not None
-    https.https = listen.Https(runner.server, options.directory)
-    stack.push_async_callback(https.https.close)
-    for token in parts.state.tokens.all():
-        await certificates.announce(parts, token)
-    if address := server.settings(parts).config.get("core.https_address", ""):
-        await _tried(f"HTTPS on {address}", lambda: https(address))
-    listener = listen.unix_socket(options.directory / "unix.socket", options.group)
-    await web.SockSite(runner, listener).start()
+    return runner

@@ -1,6 +1,6 @@
 """Network interfaces of another process's namespace, read by getifaddrs(3) in a thread that has entered it.
 
-No program is started: about 0.1 ms a namespace.
+No program is started: about 0.1 ms a namespace. Counters come from /proc: getifaddrs has but 32 bits of each.
 """
 
 import ctypes
@@ -11,6 +11,8 @@ import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+
+from hutch.kernel.statistics import network
 
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFMTU = 0x8921
@@ -65,7 +67,11 @@ def _inside(pid: int) -> list[Interface]:
     try:
         if _libc.setns(namespace, _CLONE_NEWNET):
             return []
-        return list(_read().values())
+        found = _read()
+        for name, (received, sent) in network(pid).items():
+            if name in found:
+                found[name].received, found[name].sent = received, sent
+        return list(found.values())
     finally:
         os.close(namespace)
         if _libc.setns(_home, _CLONE_NEWNET):
@@ -100,10 +106,6 @@ def _take(found: dict[str, Interface], entry: Any, probe: socket.socket) -> None
         raw = ctypes.string_at(entry.addr, 20)
         length = raw[11]
         interface.hwaddr = raw[12 : 12 + length].hex(":") if length == 6 and any(raw[12:18]) else ""
-        if entry.data:
-            stats = struct.unpack("8I", ctypes.string_at(entry.data, 32))
-            interface.received = (stats[2], stats[0], stats[4], stats[6])
-            interface.sent = (stats[3], stats[1], stats[5], stats[7])
     elif family == socket.AF_INET:
         address = socket.inet_ntop(family, ctypes.string_at(entry.addr + 4, 4))
         interface.addresses.append(("inet", address, _prefix(entry.netmask, 4, 4), _scope4(address)))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hutch.kernel.statistics import Statistics
 from hutch.runtime.enter import Errand, Session
 from hutch.runtime.plan import LaunchPlan
 
@@ -102,6 +103,10 @@ class Runtime(ABC):
     @abstractmethod
     def usage(self, project: str, name: str) -> Usage:
         """Read from the cgroup's files; call it in a thread."""
+
+    @abstractmethod
+    def statistics(self, project: str, name: str) -> Statistics:
+        """All that is counted of a guest; call it in a thread. Raises NotFound when it does not run."""
 
     @abstractmethod
     async def set_limits(self, project: str, name: str, limits: Mapping[str, str]) -> None:

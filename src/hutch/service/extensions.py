@@ -78,6 +78,7 @@ EXTENSIONS = [
     "storage_volume_project_move",
     "storage_volumes_all_projects",
     "storage_volumes_created_at",
+    "metrics",
     "instance_create_start",
     "certificate_token",
     "certificate_update",

@@ -16,11 +16,14 @@ from hutch.work.guest_events import GuestEvents
 from hutch.work.lifetime import Lifetime
 from hutch.work.locks import Locks
 from hutch.work.operations import Operations
+from hutch.work.samples import Measured
 from hutch.work.stalls import Selector
 from hutch.work.tasks import Tasks
 
-Listen = Callable[[str], Awaitable[None]]
-"""Serve HTTPS on an address (`[::]:8443`, empty: not at all) instead of where it was served; Invalid when it cannot be."""
+Listen = Callable[[str, str], Awaitable[None]]
+"""Serve what a setting (`core.https_address`) is for on an address (`[::]:8443`, empty: not at all) instead of where it was.
+
+Invalid when the address cannot be had."""
 
 
 class GuestDoors(Protocol):
@@ -62,6 +65,7 @@ class Parts:
     live: dict[tuple[str, str], list[Device]] = field(default_factory=dict)
     cpus: dict[tuple[str, str], str] = field(default_factory=dict)
     pinned: dict[tuple[str, str], str] = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured)
     failures: dict[str, int] = field(default_factory=dict)
     rendered: dict[tuple[str, str], tuple[Any, bytes]] = field(default_factory=dict)
 

@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import shutil
+from contextlib import AsyncExitStack
 from functools import cache
 from typing import Any
 
@@ -151,6 +152,9 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+LISTENERS = ("core.https_address", "core.metrics_address")
+
+
 async def put(parts: Parts, config: dict[str, Any] | None, *, merge: bool) -> None:
     """Replace or merge the server's settings; the listener moves before they are stored."""
     async with parts.locks.hold("server"):
@@ -158,15 +162,14 @@ async def put(parts: Parts, config: dict[str, Any] | None, *, merge: bool) -> No
         wanted = _wanted(record, strings(config), merge=merge)
         check_all("server", wanted, keys.KEYS, free=("user.",))
         wanted = await asyncio.to_thread(_hide, record, wanted)
-        old, new = (each.get("core.https_address", "") for each in (record.config, wanted))
-        if new != old:
-            await parts.listen(new)
-        try:
+        async with AsyncExitStack() as undo:
+            for key in LISTENERS:
+                old, new = (each.get(key, "") for each in (record.config, wanted))
+                if new != old:
+                    await parts.listen(key, new)
+                    undo.push_async_callback(parts.listen, key, old)
             await parts.state.put(replace(record, config=wanted))
-        except BaseException:
-            if new != old:
-                await asyncio.shield(parts.listen(old))
-            raise
+            undo.pop_all()
     parts.events.lifecycle("config-updated", "/1.0", "")
 
 

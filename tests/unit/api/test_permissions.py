@@ -71,6 +71,7 @@ TABLE: dict[str, set[str]] = {
     "* /1.0/instances/{name}/snapshots": INSIDE,
     "* /1.0/instances/{name}/snapshots/{snapshot}": INSIDE,
     "* /1.0/instances/{name}/state": INSIDE,
+    "GET /1.0/metrics": ALL,
     "GET /1.0/networks": INSIDE,
     "GET /1.0/networks/{name}": INSIDE,
     "GET /1.0/networks/{name}/leases": INSIDE,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hutch.errors import Conflict, HutchError, NotFound, ToolFailed
-from hutch.kernel import cgroup, run
+from hutch.kernel import cgroup, run, statistics
 from hutch.runtime.base import Ended, Running, Runtime, Usage
 from hutch.runtime.enter import Door, Errand, Session
 from hutch.runtime.lxc import config, criu, find, locks, record, seccomp, signals
@@ -196,6 +196,9 @@ class Driver(Runtime):
 
     def usage(self, project: str, name: str) -> Usage:
         return Usage(**self._guest(project, name).group.usage())
+
+    def statistics(self, project: str, name: str) -> statistics.Statistics:
+        return statistics.of(self._guest(project, name).group)
 
     async def set_limits(self, project: str, name: str, limits: Mapping[str, str]) -> None:
         await asyncio.to_thread(self._guest(project, name).group.write, limits)

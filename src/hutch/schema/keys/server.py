@@ -3,7 +3,8 @@
 import re
 
 from hutch.errors import Invalid
-from hutch.schema.keys.base import Key, text
+from hutch.schema.base import Config
+from hutch.schema.keys.base import Key, as_bool, boolean, text
 
 
 def _expiry(value: str) -> object:
@@ -14,9 +15,18 @@ def _expiry(value: str) -> object:
 
 KEYS: dict[str, Key] = {
     "core.https_address": text("Address and port to serve HTTPS on, [::]:8443 for all; empty: only the Unix socket"),
+    "core.metrics_address": text(
+        "Address and port to serve only metrics on by HTTPS, :8444 for example; empty: nowhere"
+    ),
+    "core.metrics_authentication": boolean("Whether metrics are given only to those who have a certificate", "true"),
     "core.remote_token_expiry": Key(
         "How long a new trust token is good: 30M, 1d, 2w; empty: until used", check=_expiry
     ),
     "core.trust_password": text("Password by which a client makes its certificate trusted; off when empty"),
     "images.compression_algorithm": text("Compression of new images", "gzip"),
 }
+
+
+def flag(config: Config, key: str) -> bool:
+    """The boolean value of a key, or its default."""
+    return as_bool(config.get(key) or KEYS[key].default)
