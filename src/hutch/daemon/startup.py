@@ -32,7 +32,7 @@ from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
 from hutch.service import certificates, images, networks, pools, scheduler, server
 from hutch.service.instances import boot, power
-from hutch.service.migration import stage
+from hutch.service.migration import live_moves, stage
 from hutch.service.parts import Parts
 from hutch.store.records import State
 from hutch.store.sqlite import SqliteStore
@@ -152,9 +152,11 @@ async def _bring_up(parts: Parts) -> None:
         if await _tried(f"network {network_record.name}", network.start):
             parts.networks[network_record.name] = network
     await images.reconcile(parts)
+    await live_moves.clear_unborn(parts)
     await boot.reconcile(parts)
     await stage.tidy(parts)
     await boot.adopt(parts)
+    await live_moves.settle(parts)
 
 
 async def _tried(what: str, step: Callable[[], Awaitable[None]]) -> bool:

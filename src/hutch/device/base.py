@@ -56,6 +56,11 @@ class Device(ABC):
     def __init__(self, name: str, config: Config, context: Context) -> None:
         self.name, self.config, self.context = name, config, context
 
+    @property
+    def moves(self) -> bool:
+        """Whether it goes along when the guest moves to another host while it runs."""
+        return False
+
     @abstractmethod
     def check(self) -> None:
         """Invalid with a sentence when the settings do not fit together; the keys' own types were checked before."""
@@ -67,6 +72,9 @@ class Device(ABC):
     @abstractmethod
     async def plan(self, plan: LaunchPlan) -> None:
         """Make what the device needs on the host and add it to the plan."""
+
+    async def admit(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        """Let in what a plan that is `held` keeps out, and tell the network of the guest's addresses, which are by hardware address."""
 
     async def release(self) -> None:
         """Remove from the host what `plan` or `plug` made, by what `volatile` says; works after a crash, and twice."""

@@ -1,18 +1,19 @@
 """Nics that are one end of a veth pair: what they share, whatever the other end is attached to."""
 
+import asyncio
 import contextlib
 import hashlib
 import re
 import secrets
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from hutch.device import nicfilter
 from hutch.device.base import Device
 from hutch.errors import AlreadyExists, HutchError, Invalid
-from hutch.kernel import ip, nft, tc
+from hutch.kernel import bridges, ip, nft, tc
 from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan, Link
 from hutch.schema.keys.base import as_bits
@@ -47,6 +48,7 @@ class VethNic(Device):
         {"limits.ingress", "limits.egress", "limits.max", "limits.priority", "ipv4.routes", "ipv6.routes"}
     )
     follows = frozenset({"limits.network.priority"})
+    _where: Attachment | None = None
 
     @abstractmethod
     async def attachment(self) -> Attachment:
@@ -67,11 +69,19 @@ class VethNic(Device):
     async def plan(self, plan: LaunchPlan) -> None:
         taken = {link.name for link in plan.links}
         name = self._name(taken)
-        where = await self.attachment()
+        where = self._where = await self.attachment()
         outside = random_name()
-        await self._create(f"name {outside}", where)
+        await self._create(f"name {outside}", replace(where, bridge="", isolated=False) if plan.held else where)
         mtu = int(self.config.get("mtu") or where.mtu)
         plan.links.append(Link(self.name, outside, name, self.hwaddr, mtu))
+
+    async def admit(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        where = self._where or await self.attachment()
+        if where.bridge:
+            await asyncio.to_thread(bridges.join, where.bridge, self.host_name)
+            if where.isolated:
+                await ip.batch(f"link set dev {self.host_name} type bridge_slave isolated on")
+            await asyncio.to_thread(bridges.announce, where.bridge, self.hwaddr, addresses.get(self.hwaddr, ()))
 
     async def plug(self, running: Running) -> None:
         name = self._name(await ip.names_inside(running.init))

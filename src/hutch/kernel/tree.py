@@ -1,12 +1,13 @@
 """Trees of files on disk: made durable, moved into place, copied and removed as a whole. Everything that waits blocks."""
 
+import asyncio
 import contextlib
 import ctypes
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hutch.kernel import run
+from hutch.kernel import mount, run
 from hutch.kernel.syscalls import libc
 
 _AT_FDCWD, _RENAME_NOREPLACE, _RENAME_EXCHANGE = -100, 1, 2
@@ -69,6 +70,12 @@ async def copy(source: Path, target: Path) -> None:
 async def remove(path: Path) -> None:
     """Remove a file or tree without entering other filesystems that are mounted in it."""
     await run.run(["rm", "-rf", "--one-file-system", path], deadline=None)
+
+
+async def drop(path: Path) -> None:
+    """Remove a tree that may be a mount of its own, in use or not."""
+    await asyncio.to_thread(mount.detach, path)
+    await remove(path)
 
 
 async def usage(paths: Iterable[Path]) -> int:

@@ -35,6 +35,33 @@ class Usage:
     processes: int = 0
 
 
+class Held(ABC):
+    """A guest that waits for a word: saved and still there, or brought back, and in either case not running."""
+
+    @abstractmethod
+    async def lost(self) -> str:
+        """Return, with the reason, when it is held no longer though nobody has said a word."""
+
+    @abstractmethod
+    async def stand(self) -> None:
+        """Write down durably that it does not give up when the daemon ends: a saved guest ends then, a restored one waits on."""
+
+    @abstractmethod
+    async def commit(self) -> None:
+        """End the saved guest, and return when none of its processes is left; or let the restored one run.
+
+        Raises ToolFailed when it cannot run; nothing of it is left then.
+        """
+
+    @abstractmethod
+    async def settle(self) -> None:
+        """After `commit`: return when what the saved guest had is given back, or the restored one is known as running."""
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Let the saved guest go on, or remove the restored one."""
+
+
 Ended = Callable[[str, str, str], None]
 """Called from the event loop with project, name and the target (`stop` or `reboot`) when a guest has ended."""
 
@@ -85,6 +112,34 @@ class Runtime(ABC):
 
         Raises ToolFailed with the reason; the guest goes on then.
         """
+
+    @abstractmethod
+    async def state_version(self) -> str:
+        """The version of what saves states: another may not understand them. Raises Unsupported where there is none."""
+
+    @property
+    @abstractmethod
+    def offers_lxcfs(self) -> bool:
+        """Whether guests get the files of lxcfs here."""
+
+    @abstractmethod
+    async def hold(self, project: str, name: str, images: Path) -> Held:
+        """Write memory and processes to the empty folder `images` and keep the guest as it is until a word comes.
+
+        Raises ToolFailed with the reason; the guest goes on then.
+        """
+
+    @abstractmethod
+    async def start_held(self, plan: LaunchPlan) -> Held:
+        """Bring the guest back from `plan.images`, complete but for running. Raises ToolFailed; leaves nothing behind then."""
+
+    @abstractmethod
+    async def held_start(self, project: str, name: str, directory: Path) -> Held:
+        """What an earlier daemon's `start_held` left in `directory`, whatever became of it."""
+
+    @abstractmethod
+    async def settle_hold(self, project: str, name: str, directory: Path) -> bool:
+        """See what an earlier daemon's `hold` of the guest left through to its end: whether it stood by then that the guest ends."""
 
     @abstractmethod
     def saved(self, images: Path) -> bool:

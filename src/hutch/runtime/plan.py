@@ -60,7 +60,8 @@ class LaunchPlan:
 
     `rootfs` is the mounted root (ids already shifted), `directory` the instance's own folder for config and logs,
     `console` the path of the console's pty slave, `limits` cgroup settings by controller file (`memory.max`, v2 words),
-    `raw` lines for the runtime's config file, `images` the folder of a saved state that is brought back instead of a boot.
+    `raw` lines for the runtime's config file, `images` the folder of a saved state that is brought back instead of a boot,
+    `held` that nothing reaches its links before their devices are told to `admit` it.
     """
 
     project: str
@@ -84,3 +85,4 @@ class LaunchPlan:
     syscalls: Syscalls = Syscalls()
     raw: str = ""
     images: Path | None = None
+    held: bool = False

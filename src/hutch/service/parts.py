@@ -1,5 +1,6 @@
 """What the verbs work with: complete and immutable once the daemon has built it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from hutch.device.base import Device
 from hutch.network.base import NetworkDriver
 from hutch.runtime.base import Runtime
 from hutch.runtime.console import Consoles
+from hutch.schema.move import MoveReport
 from hutch.storage.base import StorageDriver
 from hutch.store.records import State
 from hutch.work.events import Events
@@ -67,6 +69,7 @@ class Parts:
     pinned: dict[tuple[str, str], str] = field(default_factory=dict)
     measured: Measured = field(default_factory=Measured)
     failures: dict[str, int] = field(default_factory=dict)
+    reports: dict[str, "asyncio.Future[MoveReport]"] = field(default_factory=dict)
     rendered: dict[tuple[str, str], tuple[Any, bytes]] = field(default_factory=dict)
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hutch.errors import Unsupported
 from hutch.kernel.idmap import IdMap
 from hutch.schema.base import Config
 
@@ -38,6 +39,14 @@ class Volume:
 
     def at(self, snapshot: str) -> "Volume":
         return Volume(self.type, self.project, self.name, snapshot)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One of the trees that a volume consists of, lowest first; only the last one changes. `image`: it is that image's, unchanged."""
+
+    name: str
+    image: str = ""
 
 
 class StorageDriver(ABC):
@@ -117,6 +126,21 @@ class StorageDriver(ABC):
     async def share(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
         """Like `mount`, of a volume that other guests may have mounted already; Conflict when they cannot share it."""
         return await self.mount(volume, idmap, readonly=readonly)
+
+    async def pieces(self, volume: Volume) -> list[tuple[Piece, Path]]:
+        """What the volume consists of, to be read file by file, also while it is in use. Unsupported where it is no files."""
+        raise Unsupported(f"volumes of the storage driver {self.driver!r} cannot be moved while they are in use")
+
+    async def assemble(self, volume: Volume, pieces: Sequence[Piece]) -> dict[str, Path]:
+        """A new volume of these pieces, by name where to write those that are not here: empty trees with the guest's own ids.
+
+        Unsupported when it takes another kind of pieces here.
+        """
+        raise Unsupported(f"volumes of the storage driver {self.driver!r} cannot be moved while they are in use")
+
+    @property
+    def driver(self) -> str:
+        return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
     async def usage(self, volume: Volume) -> int:

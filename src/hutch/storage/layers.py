@@ -1,11 +1,14 @@
 """The layers of an overlay pool and the stacks that volumes are made of.
 
     layers/ID/tree    the files; `layers/ID/work` beside it where the layer is or was writable
+    layers/ID/image   beside it, the fingerprint of the image whose tree it is, where it came from another host
     VOLUME/layers     a stack as text: one ID a line, lowest first; the writable layer last, with a + before it
 
 A stack is replaced by one rename, and a layer that no stack names is garbage: that is all it takes to survive a crash.
 """
 
+import contextlib
+import re
 import threading
 import uuid
 from collections.abc import Iterator
@@ -23,6 +26,7 @@ EMPTY = "empty"
 DEEP = 64
 """Layers under a volume from which on those above the lowest are merged. The kernel takes 500."""
 
+_FINGERPRINT, _IMAGE = r"[0-9a-f]{64}", "image"
 _STACKS = ("volumes/*/*/layers", "volumes/*/*/snapshots/*/layers", "new/*/layers", "new/*/snapshots/*/layers")
 
 
@@ -89,6 +93,29 @@ class Layers:
         name = name or uuid.uuid4().hex
         tree.publish(built, self.path(name))
         return name
+
+    def image(self, name: str) -> str:
+        """The image that a layer is of, by its fingerprint; empty for any other."""
+        if re.fullmatch(_FINGERPRINT, name):
+            return name
+        with contextlib.suppress(OSError):
+            return (self.path(name) / _IMAGE).read_text()
+        return ""
+
+    def stand_in(self, name: str, image: str, wanted: dict[str, Path], *, fresh: bool = False) -> str:
+        """The layer here for one of another host: the same one, or a new one that `wanted` then says where to write.
+
+        A new one is never called by an image's fingerprint: others would take what came from elsewhere for the image.
+        """
+        if not fresh:
+            for known in (image, "" if re.fullmatch(_FINGERPRINT, name) else name):
+                if re.fullmatch(r"\w+", known) and self.path(known).is_dir():
+                    return known
+        here = uuid.uuid4().hex
+        wanted[name] = self.make(self.path(here))
+        if re.fullmatch(_FINGERPRINT, image):
+            (self.path(here) / _IMAGE).write_text(image)
+        return here
 
     def write_over(self, folder: Path, lowers: tuple[str, ...]) -> None:
         """Give `folder` a stack with a new writable layer over `lowers`."""

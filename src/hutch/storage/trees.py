@@ -5,11 +5,11 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from hutch.errors import NotFound
+from hutch.errors import NotFound, Unsupported
 from hutch.kernel import mount, namespaces, tree
 from hutch.kernel.idmap import IdMap
 from hutch.kernel.mount import MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
-from hutch.storage.base import Fill, Volume
+from hutch.storage.base import Fill, Piece, Volume
 from hutch.storage.folder import FolderPool, in_thread
 
 TREE = "tree"
@@ -43,6 +43,15 @@ class TreePool(FolderPool):
 
     async def freeze(self, source: Volume, new: Path) -> None:
         await self.copy_tree(await in_thread(self.find, source) / TREE, new / TREE, readonly=True)
+
+    async def pieces(self, volume: Volume) -> list[tuple[Piece, Path]]:
+        return [(Piece(TREE), await in_thread(self.find, volume) / TREE)]
+
+    async def assemble(self, volume: Volume, pieces: Sequence[Piece]) -> dict[str, Path]:
+        if [each.name for each in pieces] != [TREE]:
+            raise Unsupported(f"the volume comes in layers, which pool {self.name} ({self.driver}) does not keep")
+        await self.create_volume(volume)
+        return {TREE: self.folder(volume) / TREE}
 
     async def restore(self, volume: Volume, snapshot: str) -> None:
         folder = await in_thread(self.find, volume)

@@ -14,6 +14,7 @@ from hutch.schema.certificate import CertificateRecord, TokenRecord
 from hutch.schema.doomed import DoomedRecord
 from hutch.schema.image import AliasRecord, ImageRecord
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
+from hutch.schema.move import MoveRecord
 from hutch.schema.network import NetworkRecord
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
@@ -119,6 +120,7 @@ class State:
         self.doomed = Table(
             "/doomed/", DoomedRecord, lambda r: (r.pool, r.type, r.project, r.name, r.snapshot or "-"), "not found"
         )
+        self.moves = Table("/moves/", MoveRecord, lambda r: (r.project, r.instance), "Move not found")
         self.server = Table("/server/", ServerRecord, lambda r: ("config",), "Server config not found")
         self.tables: list[Table[Any]] = [table for table in vars(self).values() if isinstance(table, Table)]
         self._by_kind: dict[type, Table[Any]] = {table.kind: table for table in self.tables}

@@ -28,6 +28,10 @@ class Driver(Device):
 
     keys = DISK
 
+    @property
+    def moves(self) -> bool:
+        return self.is_root
+
     def check(self) -> None:
         if self.is_root:
             self._check_root()

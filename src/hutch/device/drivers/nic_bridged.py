@@ -20,6 +20,10 @@ class Driver(VethNic):
         *("security.ipv6_filtering", "security.port_isolation"),
     }
 
+    @property
+    def moves(self) -> bool:
+        return True
+
     def check(self) -> None:
         if self.config.get("network") and (self.config.get("parent") or self.config.get("nictype")):
             raise Invalid(

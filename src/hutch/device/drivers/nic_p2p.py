@@ -7,6 +7,10 @@ from hutch.schema.keys.devices import NIC_P2P
 class Driver(VethNic):
     keys = NIC_P2P
 
+    @property
+    def moves(self) -> bool:
+        return True
+
     def check(self) -> None:
         """Every setting stands by itself."""
 

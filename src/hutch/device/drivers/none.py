@@ -8,6 +8,10 @@ from hutch.schema.keys.devices import NONE
 class Driver(Device):
     keys = NONE
 
+    @property
+    def moves(self) -> bool:
+        return True
+
     def check(self) -> None:
         """There is nothing that could be wrong."""
 

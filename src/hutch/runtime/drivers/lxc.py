@@ -14,9 +14,9 @@ from pathlib import Path
 
 from hutch.errors import Conflict, HutchError, NotFound, ToolFailed
 from hutch.kernel import cgroup, run, statistics
-from hutch.runtime.base import Ended, Running, Runtime, Usage
+from hutch.runtime.base import Ended, Held, Running, Runtime, Usage
 from hutch.runtime.enter import Door, Errand, Session
-from hutch.runtime.lxc import config, criu, find, locks, record, seccomp, signals
+from hutch.runtime.lxc import config, criu, find, held, locks, record, seccomp, signals
 from hutch.runtime.lxc import log as lxc_log
 from hutch.runtime.lxc.guest import Guest, clear
 from hutch.runtime.plan import LaunchPlan
@@ -106,8 +106,9 @@ class Driver(Runtime):
             reason = await asyncio.to_thread(lxc_log.reason, plan.directory / config.LOG)
             raise ToolFailed(argv, error.code, reason or error.stderr) from error
 
-    async def _lxc_restore(self, plan: LaunchPlan, images: Path) -> None:
-        environment = await asyncio.to_thread(criu.restoring, plan, images, self._groups(plan.project, plan.name)[0])
+    async def _lxc_restore(self, plan: LaunchPlan, images: Path, hook: Sequence[str] = ()) -> None:
+        group = self._groups(plan.project, plan.name)[0]
+        environment = await asyncio.to_thread(criu.restoring, plan, images, group, hook)
         which = ["-P", str(plan.directory.parent), "-n", plan.directory.name]
         argv = ["lxc-checkpoint", *which, "-d", "-r", "-D", str(images)]
         try:
@@ -130,6 +131,46 @@ class Driver(Runtime):
 
         # Shielded: a CRIU that is ended half-way leaves the guest without its network.
         await asyncio.shield(asyncio.ensure_future(see_through()))
+
+    async def state_version(self) -> str:
+        return await criu.version()
+
+    @property
+    def offers_lxcfs(self) -> bool:
+        return self.lxcfs is not None
+
+    async def hold(self, project: str, name: str, images: Path) -> Held:
+        return await held.dump(self._guest(project, name), images)
+
+    async def start_held(self, plan: LaunchPlan) -> Held:
+        key = plan.project, plan.name
+        if key in self._guests or key in self._starting:
+            raise Conflict(f"the instance {plan.name} is running already")
+        self._starting.add(key)
+        try:
+            groups = self._groups(*key)
+            await asyncio.to_thread(self._prepare, plan, *groups)
+            return await held.restore(plan, groups, self._lxc_restore, self._keeper(*key))
+        except BaseException:
+            self._starting.discard(key)
+            raise
+
+    async def held_start(self, project: str, name: str, directory: Path) -> Held:
+        return held.found(directory, self._groups(project, name), self._keeper(project, name))
+
+    def _keeper(self, project: str, name: str) -> held.Keep:
+        """Takes a restored guest over when it runs, or hears that it will not."""
+
+        def keep(directory: Path, seen: find.Seen | None) -> None:
+            self._starting.discard((project, name))
+            if seen is not None:
+                self._keep(project, name, directory, seen)
+
+        return keep
+
+    async def settle_hold(self, project: str, name: str, directory: Path) -> bool:
+        guest = self._guests.get((project, name))
+        return await held.settle(directory, guest.running.init if guest else 0)
 
     def saved(self, images: Path) -> bool:
         return (images / criu.GROUPS).exists()

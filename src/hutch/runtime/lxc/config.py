@@ -54,6 +54,7 @@ _KERNEL_FOLDERS = (
     "sys/kernel/security",
     "sys/kernel/tracing",
 )
+_MOUNT = "lxc.mount.entry = "
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
@@ -78,7 +79,7 @@ def text(plan: LaunchPlan, host: Host) -> str:
         *_basics(plan),
         *_confinement(plan, host.seccomp),
         *_cgroups(plan, host),
-        *(f"lxc.mount.entry = {_entry(mount)}" for mount in [*_own_mounts(plan, host.lxcfs), *plan.mounts]),
+        *(f"{_MOUNT}{_entry(mount)}" for mount in [*_own_mounts(plan, host.lxcfs), *plan.mounts]),
         *_links(plan),
         *(f"lxc.environment = {key}={value}" for key, value in plan.environment.items()),
         *(f"lxc.prlimit.{key} = {value}" for key, value in plan.rlimits.items()),
@@ -88,6 +89,13 @@ def text(plan: LaunchPlan, host: Host) -> str:
         if "\n" in line or "\0" in line:
             raise Invalid(f"a line break is not allowed in {line.partition(' = ')[2]!r}")
     return "\n".join([*lines, plan.raw, ""])
+
+
+def bound(text: str) -> Iterator[tuple[str, str]]:
+    """Source and target (relative to the guest's root) of each plain bind mount in such a file."""
+    for line in text.splitlines():
+        if line.startswith(_MOUNT) and "bind" in (words := line.removeprefix(_MOUNT).split(" "))[3].split(","):
+            yield _unescape(words[0]), _unescape(words[1])
 
 
 def init_words(plan: LaunchPlan) -> list[str]:
@@ -186,6 +194,12 @@ def _escape(word: str) -> str:
     """As fstab(5) wants it: octal for what separates."""
     for character in "\\ \t\n":
         word = word.replace(character, f"\\{ord(character):03o}")
+    return word
+
+
+def _unescape(word: str) -> str:
+    for character in " \t\n\\":
+        word = word.replace(f"\\{ord(character):03o}", character)
     return word
 
 

@@ -21,7 +21,7 @@ from hutch.errors import HutchError, ToolFailed, Unsupported
 from hutch.kernel import run
 from hutch.kernel.cgroup import Group
 from hutch.runtime.lxc import routes, watches
-from hutch.runtime.lxc.config import MONITOR_PID
+from hutch.runtime.lxc.config import CONFIG, MONITOR_PID, bound
 from hutch.runtime.plan import LaunchPlan
 
 BUNDLE = Path("/usr/local/lib/hutch/criu/bin/criu")
@@ -45,6 +45,12 @@ def program() -> str:
     if not found:
         raise Unsupported("CRIU is not installed on this host: a guest's memory cannot be saved")
     return found
+
+
+async def version() -> str:
+    """CRIU's own number for itself."""
+    words = (await run.run([program(), "--version"])).split()
+    return words[1] if len(words) > 1 else ""
 
 
 def obstacles(group: Group, init: int) -> list[str]:
@@ -91,27 +97,40 @@ async def dump(init: int, group: Group, images: Path) -> None:
 
     Raises ToolFailed with CRIU's reason.
     """
-    plan = {"group": str(_unified(group)), "groups": str(images / GROUPS)}
+    plan = {"group": str(unified(group)), "groups": str(images / GROUPS)}
     about = _write(images / "dump.json", plan)
-    log, terminal = images.parent / LOG, _terminal(init)
-    (images / TERMINAL).write_text(terminal)
-    argv = [program(), "dump", "--tree", str(init), "--images-dir", str(images), "--work-dir", str(images)]
-    argv += ["--log-file", str(log), *_BOTH]
-    argv += ["--ghost-limit", "64M", "--timeout", "50", *_hook(images, "post-dump")]
-    await asyncio.to_thread(watches.note, init, group.processes(), images)
-    if terminal:
-        argv += ["--external", terminal, "--ext-mount-map", "/dev/console:dev/console"]
-    own_mounts = ["unshare", "--mount", "--propagation", "slave"]
+    argv = await asyncio.to_thread(dumping, init, group, images, _hook(images, "post-dump"))
     try:
-        await run.run([*own_mounts, *argv], deadline=DEADLINE, env=about)
+        await run.run(argv, deadline=DEADLINE, env=about)
     except ToolFailed as error:
-        with contextlib.suppress(HutchError):
-            await _unlock(init)
-        why = await asyncio.to_thread(_dump_reason, log)
-        raise ToolFailed(["criu dump"], error.code, why or error.stderr) from error
+        raise await dump_failed(init, images, error) from error
 
 
-async def _unlock(init: int) -> None:
+def dumping(init: int, group: Group, images: Path, hook: Sequence[str]) -> list[str]:
+    """The command that dumps the guest, and the console's word among its images. Blocks."""
+    terminal = _terminal(init)
+    (images / TERMINAL).write_text(terminal)
+    watches.note(init, group.processes(), images)
+    argv = [program(), "dump", "--tree", str(init), "--images-dir", str(images), "--work-dir", str(images), *_BOTH]
+    argv += ["--log-file", str(images.parent / LOG), "--ghost-limit", "64M", "--timeout", "50", *hook]
+    if terminal:
+        argv += ["--external", terminal]
+    # What liblxc bound from elsewhere is named by its place in the guest: the restore, here or on another host, knows its own.
+    for source, target in bound((images.parent / CONFIG).read_text()):
+        if source != f"/{target}":
+            argv += ["--ext-mount-map", f"/{target}:{target}"]
+    return ["unshare", "--mount", "--propagation", "slave", *argv]
+
+
+async def dump_failed(init: int, images: Path, error: ToolFailed) -> ToolFailed:
+    """The failure with CRIU's reason, when the guest has its network again."""
+    with contextlib.suppress(HutchError):
+        await unlock(init)
+    why = await asyncio.to_thread(_dump_reason, images.parent / LOG)
+    return ToolFailed(["criu dump"], error.code, why or error.stderr)
+
+
+async def unlock(init: int) -> None:
     """A CRIU that was killed leaves the guest's network locked."""
     enter = ["nsenter", f"--net=/proc/{init}/ns/net", "nft"]
     for line in (await run.run([*enter, "list", "tables"])).splitlines():
@@ -120,8 +139,11 @@ async def _unlock(init: int) -> None:
             await run.run([*enter, "delete", *words[:3]])
 
 
-def restoring(plan: LaunchPlan, images: Path, group: Group) -> dict[str, str]:
-    """Write the front that lxc-checkpoint is to find; the environment in which it finds it. Blocks."""
+def restoring(plan: LaunchPlan, images: Path, group: Group, hook: Sequence[str] = ()) -> dict[str, str]:
+    """Write the front that lxc-checkpoint is to find; the environment in which it finds it. Blocks.
+
+    Limits are set by an action script of its own, unless CRIU is given another `hook`.
+    """
     watches.use_paths(images)
     routes.use_gateways(images)
     folder = images / "front"
@@ -131,7 +153,7 @@ def restoring(plan: LaunchPlan, images: Path, group: Group) -> dict[str, str]:
     about = {
         "criu": program(),
         "monitor_pid": str(plan.directory / MONITOR_PID),
-        "group": str(_unified(group)),
+        "group": str(unified(group)),
         "group_name": group.path,
         "groups": str(images / GROUPS),
         "console": str(plan.console) if plan.console and terminal else "",
@@ -139,7 +161,7 @@ def restoring(plan: LaunchPlan, images: Path, group: Group) -> dict[str, str]:
         "links": {link.name: link.host_name for link in plan.links},
         "settings": [(str(group.layout.root(file) / group.path / file), value) for file, value in _limits(plan, group)],
         "pressure": b".pressure" in (images / watches.FILES).read_bytes(),
-        "more": _hook(images, "post-restore"),
+        "more": [*hook] or _hook(images, "post-restore"),
     }
     environment = _write(images / "restore.json", about)
     return {**environment, "PATH": f"{folder}:{run.ENVIRONMENT['PATH']}"}
@@ -163,7 +185,7 @@ def _limits(plan: LaunchPlan, group: Group) -> Sequence[tuple[str, str]]:
     return group.settings(plan.limits)
 
 
-def _unified(group: Group) -> Path:
+def unified(group: Group) -> Path:
     if group.layout.unified is None:
         raise Unsupported("this host has no control groups of version 2, which a guest's state needs")
     return group.layout.unified / group.path

@@ -11,7 +11,7 @@ from hutch.errors import HutchError, Invalid
 from hutch.runtime.base import Running
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import cpus, expand, power, rename, stateful, volume
+from hutch.service.instances import cpus, expand, launch, power, rename, stateful, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import Volume
 
@@ -61,7 +61,7 @@ async def _adopt(parts: Parts, record: InstanceRecord) -> None:
         with contextlib.suppress(Invalid):
             cpus.want(parts, (record.project, record.name), expand.of(parts.state, record)[0].get("limits.cpu", ""))
         try:
-            await power.guest_folder(parts, record, expand.of(parts.state, record)[0])
+            await launch.guest_folder(parts, record, expand.of(parts.state, record)[0])
         except (HutchError, OSError) as error:
             log.warning("instance %s has no API of its own now: %s", record.name, error)
     elif found == "stop":

@@ -8,7 +8,8 @@ from hutch.errors import Conflict, Forbidden
 from hutch.kernel import mount, tree
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import expand, render, surroundings, volume
+from hutch.schema.move import ARRIVED
+from hutch.service.instances import expand, render, rules, surroundings, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
@@ -30,6 +31,9 @@ def delete(parts: Parts, project: str, name: str) -> Operation:
 def _check(parts: Parts, record: InstanceRecord) -> None:
     if parts.runtime.running(record.project, record.name) is not None:
         raise Conflict("The instance is currently running, stop it first or pass --force")
+    note = parts.state.moves.find(record.project, record.name)
+    if note is None or note.phase != ARRIVED:
+        rules.check_here(parts, record.project, record.name)
     if keys.flag(expand.of(parts.state, record)[0], "security.protection.delete"):
         raise Forbidden("Instance is protected: unset security.protection.delete to delete it")
 
@@ -48,12 +52,14 @@ async def now_held(parts: Parts, record: InstanceRecord) -> None:
         log.warning("instance %s is deleted all the same: %s", name, failure)
     gone = [volume.doomed(pool, volume.of(each)) for each in snapshots] + [volume.doomed(pool, volume.of(record))]
     async with parts.state.change() as transaction:
-        transaction.delete(record, *snapshots)
+        note = parts.state.moves.find(project, name)
+        transaction.delete(record, *snapshots, *([note] if note is not None and note.phase == ARRIVED else []))
         transaction.put(*gone)
     for each in gone:
         await volume.remove(parts, pool, each)
     directory = parts.instance_directory(project, name)
-    await asyncio.to_thread(mount.detach, directory / "rootfs")
+    for name_of_mount in ("rootfs", "state"):
+        await asyncio.to_thread(mount.detach, directory / name_of_mount)
     await tree.remove(directory)
     parts.rendered.pop((project, name), None)
     parts.events.lifecycle("instance-deleted", render.url(project, name), project)

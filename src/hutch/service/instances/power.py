@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from contextlib import AsyncExitStack
 
 from msgspec.structs import replace
@@ -10,19 +9,12 @@ from msgspec.structs import replace
 from hutch.device import load
 from hutch.device.base import Device
 from hutch.errors import Conflict, Forbidden, HutchError, Invalid
-from hutch.image import templates
 from hutch.kernel import mount
-from hutch.kernel.idmap import IdMap
-from hutch.runtime.plan import LaunchPlan, Mount, Syscalls
-from hutch.schema.base import Config, now
 from hutch.schema.instance import InstanceRecord, StatePut
 from hutch.schema.keys import instance as keys
-from hutch.schema.keys import walls
-from hutch.service import guest
-from hutch.service.instances import cpus, delete, expand, isolate, limits, render, surroundings, volume
+from hutch.service.instances import cpus, delete, expand, isolate, launch, render, rules, surroundings
 from hutch.service.instances import stateful as state
 from hutch.service.parts import Parts, instance_lock
-from hutch.storage.base import StorageDriver
 from hutch.work.operations import Operation
 
 log = logging.getLogger(__name__)
@@ -83,6 +75,7 @@ async def start(parts: Parts, project: str, name: str, *, stateful: bool = False
             record = parts.state.instances.get(project, name)
         if stateful and not record.stateful:
             raise Invalid("Instance has no existing state to restore")
+        rules.check_here(parts, project, name)
         if record.stateful and not stateful:
             record = await state.remember(parts, record, stateful=False)
         await boot(parts, record)
@@ -92,144 +85,23 @@ async def start(parts: Parts, project: str, name: str, *, stateful: bool = False
 async def boot(parts: Parts, record: InstanceRecord) -> None:
     """Bring up an instance whose lock is held, from its state if it has one; on failure the host is as before."""
     project, name = record.project, record.name
+    rules.check_here(parts, project, name)
     if keys.flag(expand.of(parts.state, record)[0], "security.protection.start"):
         raise Forbidden("Instance is protected from being started: unset security.protection.start to start it")
-    record = await _prepare(parts, record)
-    config, devices = expand.of(parts.state, record)
-    pool = volume.pool(parts, devices)
-    idmap = volume.idmap_of(config)
-    directory = parts.instance_directory(project, name)
+    async with parts.locks.hold(isolate.LOCK):
+        record = launch.noted(parts, record)
+        await parts.state.put(record)
     async with AsyncExitStack() as undo:
         undo.push_async_callback(_remember_power, parts, project, name, "STOPPED")
-        undo.push_async_callback(asyncio.to_thread, mount.detach, directory / "rootfs")
-        undo.push_async_callback(cpus.leave, parts, (project, name))
-        pinned = cpus.want(parts, (project, name), config.get("limits.cpu", ""))
-        await _mount_root(parts, record, pool, idmap, config)
-        slave = await parts.consoles.open(project, name, directory, idmap)
-        undo.push_async_callback(parts.doors.close, project, name)
-        mounts = await guest_folder(parts, record, config)
-        plan = LaunchPlan(
-            project=project,
-            name=name,
-            directory=directory,
-            rootfs=directory / "rootfs",
-            hostname=name,
-            architecture=record.architecture,
-            privileged=keys.privileged(config),
-            nesting=keys.flag(config, "security.nesting"),
-            idmap=idmap,
-            console=slave,
-            environment=_prefixed(config, "environment."),
-            limits=limits.of(config) | pinned,
-            rlimits=_prefixed(config, "limits.kernel."),
-            sysctls=_prefixed(config, "linux.sysctl."),
-            syscalls=_syscalls(config),
-            raw=config.get("raw.lxc", ""),
-            mounts=mounts,
-            images=state.images(parts, record) if record.stateful else None,
-        )
-        plugged = await _plan_devices(parts, record, config, devices, plan, undo)
-        await (state.restore(parts, plan) if record.stateful else parts.runtime.start(plan))
-        parts.live[project, name] = plugged
+        begun = await launch.arrange(parts, record, undo)
+        await launch.mount_root(parts, record, undo)
+        await (state.restore(parts, begun.plan) if record.stateful else parts.runtime.start(begun.plan))
+        parts.live[project, name] = begun.devices
         undo.pop_all()
-    if pinned:
-        parts.pinned[project, name] = pinned["cpuset.cpus"]
-        await cpus.settle(parts)
+    await launch.pin(parts, begun)
     if record.stateful:
         await state.remember(parts, record, stateful=False)
     await _remember_power(parts, project, name, "RUNNING")
-
-
-def _prefixed(config: Config, prefix: str) -> dict[str, str]:
-    return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
-
-
-async def guest_folder(parts: Parts, record: InstanceRecord, config: Config) -> list[Mount]:
-    """The folder with the socket of the guest's API, by both its names; without a socket if the guest may not have it."""
-    project, name = record.project, record.name
-    folder = parts.guest_folder(project, name)
-    if guest.allowed(config):
-        await parts.doors.open(project, name)
-    else:
-        await asyncio.to_thread(folder.mkdir, mode=0o755, exist_ok=True)
-    return [Mount(str(folder), f"dev/{path}", options="bind,ro,create=dir") for path in ("lxd", "incus")]
-
-
-def _syscalls(config: Config) -> Syscalls:
-    return Syscalls(
-        default=keys.flag(config, "security.syscalls.deny_default"),
-        deny=walls.system_calls(config.get("security.syscalls.deny", "")),
-        allow=walls.system_calls(config.get("security.syscalls.allow", "")),
-        raw=config.get("raw.seccomp", ""),
-    )
-
-
-async def _prepare(parts: Parts, record: InstanceRecord) -> InstanceRecord:
-    """Write down what this start will make on the host, before it is made, in one commit."""
-    config, devices = expand.of(parts.state, record)
-    context = surroundings.context(parts, record.project, record.name, config)
-    fresh: Config = {}
-    for name, settings in devices.items():
-        device = load.device(name, settings, context)
-        device.check()
-        fresh |= {f"volatile.{name}.{key}": value for key, value in device.volatile().items()}
-    fresh["volatile.last_state.power"] = "RUNNING"
-    async with parts.locks.hold(isolate.LOCK):
-        fresh |= isolate.allocate(parts, record, config)
-        record = replace(record, config=record.config | fresh, last_used_at=now())
-        await parts.state.put(record)
-    return record
-
-
-async def _mount_root(
-    parts: Parts, record: InstanceRecord, pool: StorageDriver, idmap: list[IdMap], config: Config
-) -> None:
-    """The root filesystem at DIR/instances/PROJECT/NAME/rootfs, its templates applied."""
-    rootfs = parts.instance_directory(record.project, record.name) / "rootfs"
-    fd = await pool.mount(volume.of(record), idmap)
-    try:
-        if not record.stateful:
-            await _apply_templates(parts, record, fd, idmap, config)
-            await state.prepare(fd, idmap, config)
-        await asyncio.to_thread(mount.detach, rootfs)
-        await asyncio.to_thread(mount.attach, fd, rootfs)
-    finally:
-        os.close(fd)
-
-
-async def _apply_templates(parts: Parts, record: InstanceRecord, fd: int, idmap: list[IdMap], config: Config) -> None:
-    pending = record.config.get("volatile.apply_template", "")
-    variables = {
-        "instance": {
-            "name": record.name,
-            "architecture": record.architecture,
-            "ephemeral": record.ephemeral,
-            "privileged": keys.privileged(config),
-            "type": record.type,
-        },
-        "config": config,
-        "devices": expand.of(parts.state, record)[1],
-    }
-    triggers = [pending, "start"] if pending else ["start"]
-    await templates.apply(triggers, fd, parts.instance_directory(record.project, record.name), variables, idmap)
-
-
-async def _plan_devices(
-    parts: Parts,
-    record: InstanceRecord,
-    config: Config,
-    devices: dict[str, Config],
-    plan: LaunchPlan,
-    undo: AsyncExitStack,
-) -> list[Device]:
-    context = surroundings.context(parts, record.project, record.name, config)
-    made = []
-    for name in sorted(devices):
-        device = load.device(name, devices[name], context)
-        undo.push_async_callback(device.release)
-        await device.plan(plan)
-        made.append(device)
-    return made
 
 
 async def stop(parts: Parts, project: str, name: str, *, force: bool = False, timeout: float | None = None) -> None:
@@ -258,7 +130,7 @@ async def save(parts: Parts, project: str, name: str) -> None:
             await state.save(parts, record)
         except BaseException:
             if parts.runtime.running(project, name) is not None:
-                await guest_folder(parts, record, expand.of(parts.state, record)[0])
+                await launch.guest_folder(parts, record, expand.of(parts.state, record)[0])
             raise
         await cleared(parts, project, name)
         await state.remember(parts, record, stateful=True)

@@ -3,9 +3,10 @@
 import re
 
 from hutch.device import load
-from hutch.errors import AlreadyExists, Invalid
+from hutch.errors import AlreadyExists, Conflict, Invalid
 from hutch.schema.base import Config, Devices
 from hutch.schema.keys import instance as keys
+from hutch.schema.move import ARRIVED, FAILED, RUNNING
 from hutch.service import allow
 from hutch.service.instances import expand, surroundings, volume
 from hutch.service.parts import Parts
@@ -36,6 +37,24 @@ def check_snapshot_name(name: str) -> None:
 def check_free(parts: Parts, project: str, name: str) -> None:
     if parts.state.instances.find(project, name) is not None:
         raise AlreadyExists(f"Instance {name!r} already exists")
+
+
+def check_here(parts: Parts, project: str, name: str) -> None:
+    """Conflict when the instance is between two hosts, or runs on another one."""
+    note = parts.state.moves.find(project, name)
+    if note is not None and note.phase == ARRIVED:
+        raise Conflict(f"The instance {name!r} was moved to another server and runs there: delete it here")
+    if note is not None and note.phase not in (RUNNING, FAILED):
+        raise Conflict(f"The instance {name!r} is being moved between two servers, which is not settled yet")
+
+
+def check_no_move(parts: Parts, project: str, name: str) -> None:
+    """Conflict while anything of an earlier move of the instance is not settled."""
+    check_here(parts, project, name)
+    if parts.state.moves.find(project, name) is not None:
+        raise Conflict(
+            f"The server that the instance {name!r} came from has not heard yet what became of it: try again soon"
+        )
 
 
 def check_settings(

@@ -153,7 +153,7 @@ async def _save(parts: Parts, record: InstanceRecord, folder: Path) -> None:
             return
 
 
-def _give(folder: Path, idmap: Sequence[IdMap]) -> None:
+def give(folder: Path, idmap: Sequence[IdMap]) -> None:
     """Let those read the files who do: CRIU's init, before it has its map the host's root without power, then the guest's."""
     group = root_of(idmap)[1]
     for path in (folder, *folder.iterdir()):
@@ -164,7 +164,7 @@ def _give(folder: Path, idmap: Sequence[IdMap]) -> None:
 async def restore(parts: Parts, plan: LaunchPlan) -> None:
     """Start the guest from `plan.images`. Raises HutchError with what can be done when that fails."""
     assert plan.images is not None
-    await asyncio.to_thread(_give, plan.images, plan.idmap)
+    await asyncio.to_thread(give, plan.images, plan.idmap)
     try:
         await parts.runtime.start(plan)
     except ToolFailed as error:
@@ -181,7 +181,7 @@ async def remember(parts: Parts, record: InstanceRecord, *, stateful: bool) -> I
         current = replace(current, stateful=stateful)
         await parts.state.put(current)
     if not stateful:
-        await tree.remove(images(parts, record))
+        await tree.drop(images(parts, record))
     return current
 
 

@@ -52,7 +52,7 @@ async def sockets(
     `operation` is https://HOST:PORT/1.0/operations/ID, or unix:///PATH/1.0/operations/ID; `certificate` (PEM) is the
     one that the server must show, and any that the host's authorities signed will do when it is empty.
     """
-    base, connector = await _way(parts, operation, certificate)
+    base, connector = await way(parts, operation, certificate)
     async with aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT) as session:
         opened: dict[str, Socket] = {}
         try:
@@ -64,7 +64,7 @@ async def sockets(
                 await each.close()
 
 
-async def _way(parts: Parts, operation: str, certificate: str) -> tuple[str, aiohttp.BaseConnector]:
+async def way(parts: Parts, operation: str, certificate: str) -> tuple[str, aiohttp.BaseConnector]:
     url = urlsplit(operation)
     path = url.path[url.path.rfind("/1.0/operations/") :] if "/1.0/operations/" in url.path else ""
     if not path or url.scheme not in ("https", "unix"):

@@ -1,33 +1,25 @@
-"""Where moving a running guest with its memory plugs in.
+"""Where moving a running guest with its memory meets the rest of migrations: live_source.py and live_sink.py do it."""
 
-`VERSION` goes into the header (`Header.live`) of a source that wants it and of a sink that takes it; both then have the third
-websocket, `criu`. After `agree` the two sides have the streams for themselves, until the sink says on `control` how it ended:
-`source.start` and `sink.start` do that, and tell the other side what either of these raises.
-"""
-
-from hutch.errors import Unsupported
 from hutch.schema.instance import InstanceRecord
+from hutch.schema.move import LIVE as VERSION
+from hutch.service.migration import live_sink, live_source
 from hutch.service.migration.receiving import Receiving
 from hutch.service.migration.sending import Sending
 from hutch.service.parts import Parts
 
-VERSION = 0
-"""0: running guests are not moved."""
-
 
 def check_source(parts: Parts, record: InstanceRecord) -> None:
     """Refuse now what cannot be moved while it runs."""
-    raise Unsupported(
-        f"Instance {record.name!r} is running and cannot be moved with its memory by this server: "
-        "stop it first, or copy its disk alone with --stateless"
-    )
+    live_source.check(parts, record)
 
 
 async def send(sending: Sending) -> None:
-    """Offer with `agree(..., live=VERSION)`, then send disk and state; the sink's last word is awaited by the caller."""
-    raise Unsupported("running guests are not moved by this server")
+    """Move the guest; it runs on the target when this returns, and the sink says so once more."""
+    await sending.agree([], live=VERSION)
+    await live_source.send(sending)
 
 
 async def receive(receiving: Receiving) -> None:
-    """Receive disk and state and let the guest run on; the instance is recorded when this returns."""
-    raise Unsupported("running guests are not moved by this server")
+    """Take the guest in; it runs here, and is recorded, when this returns."""
+    await receiving.agree(live=VERSION)
+    await live_sink.receive(receiving)

@@ -14,7 +14,7 @@ from hutch.kernel.overlay import UPPER, WORK
 from hutch.kernel.tree import fstype
 from hutch.schema.base import Config
 from hutch.storage import layers, merge, quotas, shared, source
-from hutch.storage.base import Fill, Volume
+from hutch.storage.base import Fill, Piece, Volume
 from hutch.storage.folder import FolderPool, describe, in_thread
 from hutch.storage.layers import EMPTY, Layers, Stack
 from hutch.storage.shared import Shared
@@ -212,6 +212,26 @@ class Driver(FolderPool):
             if self.layers.busy(layers.read(folder)):
                 raise Conflict(f"{describe(volume)} is in use: it must be stopped before a snapshot is restored")
             self.layers.write_over(folder, layers.read(self.find(volume.at(snapshot))).lowers)
+
+    async def pieces(self, volume: Volume) -> list[tuple[Piece, Path]]:
+        stack = await in_thread(lambda: layers.read(self.find(volume)))
+        return [(Piece(name, await in_thread(self.layers.image, name)), self.layers.tree(name)) for name in stack.all]
+
+    async def assemble(self, volume: Volume, pieces: Sequence[Piece]) -> dict[str, Path]:
+        if len(pieces) < 2:
+            raise Unsupported(f"the volume does not come in layers, which pool {self.name} (overlay) keeps")
+        await in_thread(self._expect_free, volume)
+        async with self.building() as new:
+            wanted = await in_thread(self._assemble, new, pieces)
+            await self.publish(new, volume)
+        return wanted
+
+    def _assemble(self, new: Path, pieces: Sequence[Piece]) -> dict[str, Path]:
+        wanted: dict[str, Path] = {}
+        with self.layers.lock:
+            lowers = tuple(self.layers.stand_in(piece.name, piece.image, wanted) for piece in pieces[:-1])
+            layers.write(new, Stack(lowers, self.layers.stand_in(pieces[-1].name, "", wanted, fresh=True)))
+        return wanted
 
     async def mount(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
         stack = await in_thread(lambda: layers.read(self.find(volume)))
