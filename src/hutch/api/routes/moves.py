@@ -19,6 +19,6 @@ async def get(request: Request) -> dict[str, Any]:
 
 
 @routes("POST", PATH, needs=Permission.EVERYBODY, query=_QUERY)
-async def post(request: Request) -> None:
+async def post(request: Request, said: MoveReport) -> None:
     note = live_moves.find(request.parts, request["id"], request.query.get("secret", ""))
-    await live_moves.report(request.parts, note, await request.read(MoveReport))
+    await live_moves.report(request.parts, note, said)
