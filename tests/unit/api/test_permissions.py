@@ -103,6 +103,7 @@ TABLE: dict[str, set[str]] = {
     "* /1.0/storage-pools/{name}/volumes/{type}/{volume}/snapshots": OWN,
     "* /1.0/storage-pools/{name}/volumes/{type}/{volume}/snapshots/{snapshot}": OWN,
     "GET /1.0/storage-pools/{name}/volumes/{type}/{volume}/state": INSIDE,
+    "* /internal/moves/{id}": ALL,
     "* /internal/ready": {"local"},
     "* /internal/shutdown": {"local"},
 }
