@@ -52,10 +52,8 @@ async def commit(parts: Parts, record: InstanceRecord, doomed: DoomedRecord, *ot
 
 def fresh_volatile() -> Config:
     """What every new instance gets of its own."""
-    uuid = str(uuid4())
     return {
-        "volatile.uuid": uuid,
-        "volatile.uuid.generation": uuid,
+        "volatile.uuid": str(uuid4()),
         "volatile.cloud-init.instance-id": str(uuid4()),
         "volatile.last_state.power": "STOPPED",
         "volatile.apply_template": "create",

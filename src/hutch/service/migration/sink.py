@@ -14,7 +14,7 @@ from hutch.service.migration.receiving import Receiving
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
 
-_NOT_TAKEN = ("volatile.last_state.", "volatile.idmap.", "volatile.uuid.generation", "volatile.apply_template")
+_NOT_TAKEN = ("volatile.last_state.", "volatile.idmap.", "volatile.apply_template")
 
 
 def start(parts: Parts, project: str, name: str, wanted: InstancePost) -> Operation:
