@@ -29,7 +29,8 @@ def direct(session: Session, found: Command, options: Options, remotes: Remotes,
         raise errors.Invalid(
             f"the names are of different servers ({', '.join(sorted(named))}): this command works on one at a time"
         )
-    session.connect(remotes.get(named.pop() if named else remotes.default))
+    name = named.pop() if named else remotes.default
+    session.connect(name, remotes.get(name), remotes.project_of(name))
 
 
 def split(remotes: Remotes, value: str) -> tuple[str, str]:

@@ -9,7 +9,11 @@ from typing import NamedTuple
 from hutch.cli.command import Argument, Command
 from hutch.cli.tree import commands, groups
 
-GLOBAL = (Argument("--dir", complete="file"), Argument("--project"), Argument("--quiet", action="store_true"))
+GLOBAL = (
+    Argument("--dir", complete="file"),
+    Argument("--project", complete="project"),
+    Argument("--quiet", action="store_true"),
+)
 
 
 class Entry(NamedTuple):

@@ -77,7 +77,7 @@ def _session(settings: Settings) -> "Session":
 
     return Session(
         str(settings.get("global_dir") or os.environ.get("HUTCH_DIR") or DEFAULT_DIRECTORY),
-        str(settings.get("global_project") or os.environ.get("HUTCH_PROJECT") or "default"),
+        str(settings.get("global_project") or os.environ.get("HUTCH_PROJECT") or ""),
         quiet=bool(settings.get("global_quiet")),
     )
 

@@ -32,6 +32,8 @@ KINDS: dict[str, Names] = {
     "instance": _listed("/1.0/instances"),
     "image": _images,
     "profile": _listed("/1.0/profiles"),
+    "project": _listed("/1.0/projects"),
+    "certificate": _listed("/1.0/certificates"),
     "network": _listed("/1.0/networks"),
     "pool": _listed("/1.0/storage-pools"),
     "operation": _operations,

@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One run of the program."""
+    """One run of the program. `remote` is the name of the server that it talks to, `project` the one it works in: as
+    given, else the one that was switched to on that server."""
 
-    def __init__(self, directory: str, project: str = "default", *, quiet: bool = False) -> None:
-        self.directory, self.project, self.quiet = directory, project, quiet
-        self.client = Client(os.environ.get("HUTCH_SOCKET") or f"{directory.rstrip('/')}/unix.socket", project)
+    def __init__(self, directory: str, project: str = "", *, quiet: bool = False) -> None:
+        self.directory, self.given_project, self.quiet = directory, project, quiet
+        self.project, self.remote = project or "default", "local"
+        self.client = Client(os.environ.get("HUTCH_SOCKET") or f"{directory.rstrip('/')}/unix.socket", self.project)
 
-    def connect(self, remote: "Remote | None") -> None:
-        """Talk to a server on another host instead of this host's daemon."""
+    def connect(self, name: str, remote: "Remote | None", project: str) -> None:
+        """Talk to the server `name`: on another host, or (None) this host's daemon; `project` is the one switched to there."""
+        self.remote, self.project = name, self.given_project or project
+        self.client.project = self.project
         if remote is not None:
             self.client = Client.to(remote, self.project)
 

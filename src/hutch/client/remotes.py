@@ -68,6 +68,7 @@ class Remotes:
             raise errors.Invalid(f"{self.path} is not JSON: {error}") from error
         self.default: str = os.environ.get("HUTCH_REMOTE") or found.get("default") or LOCAL
         self.addresses: dict[str, str] = found.get("remotes") or {}
+        self.projects: dict[str, str] = found.get("projects") or {}
 
     def names(self) -> list[str]:
         return sorted([LOCAL, *self.addresses])
@@ -79,6 +80,21 @@ class Remotes:
         if name not in self.addresses:
             raise errors.NotFound(f"there is no remote {name!r}; `hutch remote list` shows those there are")
         return Remote(name, self.addresses[name], self._pinned(name).read_text(), self.identity())
+
+    def project_of(self, name: str) -> str:
+        """The project that commands work in on this remote when none is given."""
+        return self.projects.get(name, "default")
+
+    def work_in(self, name: str, project: str) -> None:
+        self.projects[name] = project
+        self.save()
+
+    def move(self, name: str, address: str, certificate: str) -> None:
+        """A remote is somewhere else now."""
+        self._own(name)
+        self.addresses[name] = address
+        self._pinned(name).write_text(certificate)
+        self.save()
 
     def add(self, name: str, address: str, certificate: str) -> None:
         self.check_new(name)
@@ -96,6 +112,7 @@ class Remotes:
     def remove(self, name: str) -> None:
         self._own(name)
         del self.addresses[name]
+        self.projects.pop(name, None)
         if self.default == name:
             self.default = LOCAL
         self.save()
@@ -106,6 +123,7 @@ class Remotes:
         self.check_new(new)
         self._pinned(name).rename(self._pinned(new))
         self.addresses[new] = self.addresses.pop(name)
+        self.projects |= {new: self.projects.pop(name)} if name in self.projects else {}
         self.default = new if self.default == name else self.default
         self.save()
 
@@ -122,8 +140,9 @@ class Remotes:
 
     def save(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        kept = {"default": self.default, "remotes": self.addresses, "projects": self.projects}
         draft = self.path.with_suffix(".new")
-        draft.write_text(json.dumps({"default": self.default, "remotes": self.addresses}, indent=2) + "\n")
+        draft.write_text(json.dumps(kept, indent=2) + "\n")
         draft.replace(self.path)
 
     def _pinned(self, name: str) -> Path:

@@ -23,6 +23,7 @@ COLUMNS: dict[str, tuple[str, columns.Cell]] = {
     "a": ("ARCHITECTURE", lambda i: i.get("architecture", "")),
     "t": ("TYPE", lambda i: str(i.get("type", "")).upper()),
     "s": ("SIZE", lambda i: _size(i)),
+    "e": ("PROJECT", lambda i: str(i.get("project") or "default")),
     "u": ("UPLOAD DATE", lambda i: columns.date(i.get("uploaded_at"))),
 }
 DEFAULT = "lfpdatsu"
@@ -41,7 +42,8 @@ def _size(image: Document) -> str:
 
 @command(
     arg("filters", nargs="*", metavar="FILTER", help="an alias, a fingerprint, or PROPERTY=VALUE"),
-    arg("-c", "--columns", default=DEFAULT, metavar="COLUMNS", help=f"columns to show (default {DEFAULT})"),
+    arg("-c", "--columns", metavar="COLUMNS", help=f"columns to show (default {DEFAULT})"),
+    arg("--all-projects", action="store_true", help="images of all projects"),
     table.format_argument(),
     example="""
     hutch image list
@@ -52,13 +54,15 @@ def list_(session: Session, options: Options) -> None:
     """List the images.
 
     Columns (-c): l alias, L all aliases, f fingerprint, F the same in full, p public, d description, a architecture,
-    t type, s size, u upload date.
+    t type, s size, u upload date, e project.
     """
-    unknown = [letter for letter in options.columns if letter not in COLUMNS]
+    wanted = options.columns or (f"e{DEFAULT}" if options.all_projects else DEFAULT)
+    unknown = [letter for letter in wanted if letter not in COLUMNS]
     if unknown:
         raise errors.Invalid(f"unknown column {unknown[0]!r}; known are {''.join(COLUMNS)}")
-    shown = [COLUMNS[letter] for letter in options.columns]
-    images = session.client.get("/1.0/images", recursion=1) or []
+    shown = [COLUMNS[letter] for letter in wanted]
+    query: dict[str, str | int] = {"recursion": 1} | ({"all-projects": "true"} if options.all_projects else {})
+    images = session.client.get("/1.0/images", **query) or []
     found = [image for image in images if all(_selects(word, image) for word in options.filters)]
     found.sort(key=lambda image: (_aliases(image), image["fingerprint"]))
     table.show(options.format, [head for head, _ in shown], [[cell(i) for _, cell in shown] for i in found], found)

@@ -12,12 +12,21 @@ PROFILE = arg("profile", metavar="PROFILE", help="the profile", complete="profil
 INSTANCE = arg("instance", metavar="INSTANCE", help="the instance", complete="instance")
 
 
-@command(table.format_argument(), example="hutch profile list")
+@command(
+    arg("--all-projects", action="store_true", help="profiles of all projects"),
+    table.format_argument(),
+    example="hutch profile list",
+)
 def list_(session: Session, options: Options) -> None:
     """List the profiles."""
-    found = sorted(session.client.get("/1.0/profiles", recursion=1) or [], key=lambda profile: str(profile["name"]))
+    query: dict[str, str | int] = {"recursion": 1} | ({"all-projects": "true"} if options.all_projects else {})
+    found = session.client.get("/1.0/profiles", **query) or []
+    found.sort(key=lambda profile: (str(profile.get("project")), str(profile["name"])))
     rows = [[p["name"], p.get("description") or "", str(len(p.get("used_by") or []))] for p in found]
-    table.show(options.format, ["NAME", "DESCRIPTION", "USED BY"], rows, found)
+    heads = ["NAME", "DESCRIPTION", "USED BY"]
+    if options.all_projects:
+        heads, rows = ["PROJECT", *heads], [[p["project"], *row] for p, row in zip(found, rows, strict=True)]
+    table.show(options.format, heads, rows, found)
 
 
 @command(PROFILE, example="hutch profile show default")

@@ -31,8 +31,12 @@ def add(session: Session, options: Options) -> None:
     token = options.token or (options.address if remotes.decode_token(options.address) else "")
     address, certificate = _found(session, options, token)
     remote = Remote(options.remote, address, certificate, known.identity())
-    _enrol(session, Client.to(remote), token, options.password)
+    client = Client.to(remote)
+    _enrol(session, client, token, options.password)
+    project = _project(session, client, session.given_project)
     known.add(options.remote, address, certificate)
+    if project != "default":
+        known.work_in(options.remote, project)
     session.say(f"Remote {options.remote} added: {address}")
 
 
@@ -71,14 +75,51 @@ def _enrol(session: Session, client: Client, token: str, password: str | None) -
         raise errors.Forbidden("the server does not trust this client")
 
 
+def _project(session: Session, client: Client, given: str) -> str:
+    """The project to work in there: the one of --project, or for a client that is restricted the only one it sees."""
+    seen = [str(each["name"]) for each in client.get("/1.0/projects", recursion=1) or []]
+    if given:
+        if given not in seen:
+            raise errors.NotFound(f"the server shows this client no project {given!r}: it has {', '.join(seen)}")
+        return given
+    return "default" if "default" in seen or not seen else seen[0]
+
+
+@command(
+    NAME,
+    arg("address", metavar="ADDRESS", help="https://HOST:8443, or HOST"),
+    arg("--accept-certificate", action="store_true", help="trust the server's certificate without asking"),
+    example="hutch remote set-url host2 https://10.0.0.3:8443",
+)
+def set_url(session: Session, options: Options) -> None:
+    """Say that a server is at another address."""
+    known = Remotes()
+    known.get(options.remote)
+    address, certificate = _found(session, options, "")
+    known.move(options.remote, address, certificate)
+
+
+@command(example="hutch remote get-client-certificate > laptop.crt")
+def get_client_certificate(session: Session, options: Options) -> None:
+    """Print this client's certificate, for a server's owner to add with `config trust add`."""
+    certificate, _ = Remotes().identity()
+    print(certificate.read_text(), end="")
+
+
 @command(table.format_argument(), example="hutch remote list")
 def list_(session: Session, options: Options) -> None:
     """List the servers."""
     known = Remotes()
     places = {LOCAL: session.client.socket_path} | known.addresses
-    found = [{"name": name, "address": places[name], "default": name == known.default} for name in known.names()]
-    rows = [[str(each["name"]), str(each["address"]), "YES" if each["default"] else ""] for each in found]
-    table.show(options.format, ["NAME", "ADDRESS", "DEFAULT"], rows, found)
+    found = [
+        {"name": name, "address": places[name], "project": known.project_of(name), "default": name == known.default}
+        for name in known.names()
+    ]
+    rows = [
+        [*(str(each[key]) for key in ("name", "address", "project")), "YES" if each["default"] else ""]
+        for each in found
+    ]
+    table.show(options.format, ["NAME", "ADDRESS", "PROJECT", "DEFAULT"], rows, found)
 
 
 @command(NAME, example="hutch remote switch host2")
