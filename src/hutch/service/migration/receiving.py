@@ -73,13 +73,17 @@ class Receiving:
         if size:
             await volume.limit(self.pool, volume.of(self.record), size)
 
-    async def receive(self, label: str = "") -> None:
-        """Make the root volume, which must be there, what the source sends now; durable on return."""
+    async def receive(self, snapshot: str = "") -> None:
+        """Make the root volume, which must be there, what the source sends now; durable on return.
+
+        What comes beside it is kept with the instance, unless what is sent is the named snapshot.
+        """
         async with stage.folder(self.parts) as folder:
             with closing(await self.pool.mount(volume.of(self.record), [])) as root:
-                told = rsync.teller(self.operation, label or self.record.name)
+                told = rsync.teller(self.operation, snapshot or self.record.name)
                 features = self.answered.rsync
                 assert features is not None
                 await self.channel.unless_told(rsync.receive(self.channel.fs, folder, root, features, told))
             await volume.settle(self.pool, volume.of(self.record))
-            await stage.take(folder, await make.directory(self.parts, self.record))
+            if not snapshot:
+                await stage.take(folder, await make.directory(self.parts, self.record))

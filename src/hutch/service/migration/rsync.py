@@ -27,13 +27,19 @@ _CONNECTION = "/usr/bin/sh -c 'exec 5<&0; cat <&5 >&4 & exec cat <&3'"
 
 
 async def send(
-    socket: Socket, stage: Path, root: int, features: RsyncFeatures, told: Told, *, limit: str = "", loose: bool = False
+    socket: Socket, stage: Path, root: int, features: RsyncFeatures, told: Told, *, limit: int = 0, loose: bool = False
 ) -> None:
     """Send what the folder `stage` holds, with the mount `root` in it, to the sink's rsync.
 
-    `limit` is rsync's --bwlimit; with `loose`, files that vanish meanwhile are no failure.
+    `limit` is in bytes a second, 0 for none; with `loose`, files that vanish meanwhile are no failure.
     """
-    argv = [_RSYNC, "--archive", *_COMMON, *_options(features), *([f"--bwlimit={limit}"] if limit else [])]
+    argv = [
+        _RSYNC,
+        "--archive",
+        *_COMMON,
+        *_options(features),
+        *([f"--bwlimit={max(1, limit >> 10)}"] if limit else []),
+    ]
     argv += ["--rsh", _CONNECTION, "/stage/", "sink:/"]
     async with _running(stage, {ROOT: root}, argv, ok=(0, 24) if loose else (0,)) as process:
         await _relay(process, socket, told, count_sent=True)

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from hutch.kernel.mount import closing
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
+from hutch.schema.keys.base import as_bytes
 from hutch.schema.migration import Header, MovePost
 from hutch.service.instances import snapshot, volume
 from hutch.service.migration import negotiate, rsync, stage
@@ -40,7 +41,7 @@ class Sending:
     async def send(self, sent: Volume, label: str = "") -> None:
         """Send what a volume, or a snapshot, holds now; the sink's `receive` is its counterpart."""
         directory = self.parts.instance_directory(self.record.project, self.record.name)
-        limit = self.pool.config.get("rsync.bwlimit", "0")
+        limit = as_bytes(self.pool.config.get("rsync.bwlimit") or "0")
         async with stage.folder(self.parts, directory) as folder:
             with closing(await self.pool.mount(sent, [], readonly=True)) as root:
                 sending = rsync.send(
@@ -49,7 +50,7 @@ class Sending:
                     root,
                     self.features,
                     rsync.teller(self.operation, label or sent.snapshot or sent.name),
-                    limit="" if limit == "0" else limit,
+                    limit=limit,
                     loose=self.wanted.allow_inconsistent,
                 )
                 await self.channel.unless_told(sending)
