@@ -181,6 +181,20 @@ def test_a_command_needs_a_running_instance(host: Host, guest: Callable[..., str
         host.call("POST", "/1.0/instances/nobody/exec", wanted)
 
 
+def test_recorded_output_has_a_path_of_its_own(host: Host, box: str) -> None:
+    wanted = {"command": ["echo", "kept"], "record-output": True, "wait-for-websocket": False, "interactive": False}
+    out = host.call("POST", f"/1.0/instances/{box}/exec", wanted)["metadata"]["output"]["1"]
+    path = f"/1.0/instances/{box}/logs/exec-output"
+    newer = f"{path}/{out.rpartition('/')[2]}"
+    assert newer in host.get(path)
+    assert f"{path}/lxc.log" not in host.get(path)
+    assert host.api.raw("GET", newer)[2] == b"kept\n"
+    assert host.api.raw("GET", f"{path}/lxc.log")[0] == 400
+    host.call("DELETE", newer)
+    assert newer not in host.get(path)
+    assert host.api.raw("GET", newer)[0] == 404
+
+
 def test_recorded_output_is_among_the_logs_until_it_is_deleted(host: Host, box: str) -> None:
     wanted = {
         "command": ["sh", "-c", "echo out; echo err >&2; exit 3"],

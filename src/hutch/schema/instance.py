@@ -86,6 +86,10 @@ class InstancePost(msgspec.Struct, kw_only=True):
     start: bool = False
 
 
+class RebuildPost(msgspec.Struct, kw_only=True):
+    source: Source = msgspec.field(default_factory=Source)
+
+
 class InstancePut(msgspec.Struct, kw_only=True):
     """PUT replaces; members that are absent count as empty. `restore` names a snapshot to go back to."""
 

@@ -84,6 +84,7 @@ EXTENSIONS = [
     "certificate_update",
     "explicit_trust_token",
     "console_force",
+    "instances_rebuild",
     "instances_files_modify_permissions",
     "instance_ready_state",
     "cloud_init",

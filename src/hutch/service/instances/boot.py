@@ -11,7 +11,7 @@ from hutch.errors import HutchError, Invalid
 from hutch.runtime.base import Running
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import cpus, expand, launch, power, rename, stateful, volume
+from hutch.service.instances import cpus, expand, launch, power, rebuild, rename, stateful, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import Volume
 
@@ -31,6 +31,8 @@ async def reconcile(parts: Parts) -> None:
             if await pool.has(half):
                 await pool.rename(half, doomed.renamed_from)
             await parts.state.delete(doomed)
+        elif doomed.replaced:
+            await rebuild.back(parts, pool, doomed)
         elif doomed.renamed_from:
             await rename.back(parts, pool, doomed.project, doomed.name, doomed.renamed_from)
             await parts.state.delete(doomed)

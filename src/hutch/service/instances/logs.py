@@ -25,6 +25,16 @@ def _path(parts: Parts, project: str, name: str, file: str) -> Path:
     return folder / "logs" / file
 
 
+def is_recorded(file: str) -> bool:
+    """Whether the file is what a command printed."""
+    return file.startswith("exec_") and _RECORDED.fullmatch(file) is not None
+
+
+def check_recorded(file: str) -> None:
+    if not is_recorded(file):
+        raise Invalid(f"Log file name {file!r} not valid")
+
+
 async def names(parts: Parts, project: str, name: str) -> list[str]:
     parts.state.instances.get(project, name)
     return await asyncio.to_thread(_names, parts.instance_directory(project, name))
