@@ -31,6 +31,7 @@ from hutch.runtime.console import Consoles
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
 from hutch.service import certificates, images, networks, pools, scheduler, server
+from hutch.service.backups import keep
 from hutch.service.instances import boot, power
 from hutch.service.migration import live_moves, stage
 from hutch.service.parts import Parts
@@ -153,6 +154,7 @@ async def _bring_up(parts: Parts) -> None:
             parts.networks[network_record.name] = network
     await images.reconcile(parts)
     await live_moves.clear_unborn(parts)
+    await keep.reconcile(parts)
     await boot.reconcile(parts)
     await stage.tidy(parts)
     await boot.adopt(parts)

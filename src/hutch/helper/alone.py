@@ -14,6 +14,8 @@ from hutch.helper import confine
 from hutch.kernel import mount
 from hutch.kernel.syscalls import libc
 
+FAILED = 125
+"""The status when the program was not even started."""
 _PR_SET_PDEATHSIG, _CLONE_NEWNS = 1, 0x0002_0000
 _SAFE = mount.MOUNT_ATTR_NOSUID | mount.MOUNT_ATTR_NODEV
 
@@ -27,8 +29,8 @@ def enter(trees: dict[str, int]) -> None:
     mount.attach(mount.new("tmpfs", options=[("size", "1M"), ("mode", "0755")], attributes=_SAFE), root)
     for name in confine.SYSTEM:
         confine.show(Path("/", name), root / name)
-    for name, descriptor in trees.items():
-        (root / name).mkdir()
+    for name, descriptor in trees.items():  # A tree may lie in one before it.
+        (root / name).mkdir(parents=True, exist_ok=True)
         mount.attach(descriptor, root / name)
         os.close(descriptor)
     os.chdir(root)
@@ -39,17 +41,23 @@ def enter(trees: dict[str, int]) -> None:
 
 
 def _check(trees: dict[str, int]) -> None:
-    """Nothing is here but what was put here, and every tree is a mount of its own."""
-    strangers = {path.name for path in Path("/").iterdir()} - set(confine.SYSTEM) - set(trees)
-    if strangers or not all(Path("/", name).is_mount() for name in trees):
-        raise SystemExit(f"the host's files are still in sight: {', '.join(sorted(strangers)) or 'a tree is no mount'}")
+    """Nothing is here but what was put here, and every tree of the root is a mount of its own."""
+    tops = {Path(name).parts[0] for name in trees}
+    if strangers := {path.name for path in Path("/").iterdir()} - set(confine.SYSTEM) - tops:
+        raise SystemExit(f"the host's files are still in sight: {', '.join(sorted(strangers))}")
+    if plain := [name for name in sorted(tops & set(trees)) if not Path("/", name).is_mount()]:
+        raise SystemExit(f"/{plain[0]} is no mount")
 
 
 def main(*words: str) -> None:
     end = words.index("--")
     trees = {name: int(descriptor) for name, _, descriptor in (word.partition("=") for word in words[:end])}
-    enter(trees)
-    os.chdir(f"/{next(iter(trees))}")
+    try:
+        enter(trees)
+        os.chdir(f"/{next(iter(trees))}")
+    except (OSError, SystemExit) as error:
+        print(f"alone: {error}", file=sys.stderr)
+        sys.exit(FAILED)
     os.execv(words[end + 1], words[end + 1 :])
 
 

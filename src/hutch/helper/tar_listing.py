@@ -18,7 +18,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import zstandard
 
@@ -224,9 +224,12 @@ class Listing:
         }
 
 
-def read(source: IO[bytes], role: str, compression: str, limit: int) -> Listing:
+Seen = TypeVar("Seen", bound=Listing)
+
+
+def read(source: IO[bytes], listing: Seen, compression: str) -> Seen:
     """Every member of the archive checked, and its compressed stream read to the end."""
-    listing = Listing(role, limit)
+    limit = listing.limit
     stream = cast(IO[bytes], Forward(io.BufferedReader(_OPEN[compression](source), CHUNK)))
     try:
         with tarfile.open(fileobj=stream, mode="r:", tarinfo=StrictInfo) as archive:
@@ -250,17 +253,22 @@ def _drain(stream: Any, limit: int) -> None:
             raise Problem("goes on without end behind its last entry")
 
 
-def main(path: str, role: str, compression: str, limit: str) -> None:
+def tell(path: str, listing: Listing, compression: str) -> None:
+    """Read the archive on standard input, confined, and print what is in it."""
     confine.enter(Path(path), None, frozenset())
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with open(0, "rb", buffering=CHUNK, closefd=False) as source:
         try:
-            document = read(source, role, compression, int(limit)).document()
+            document = read(source, listing, compression).document()
         except Problem as problem:
             document = {"problem": str(problem)}
         except MemoryError:
             document = {"problem": f"needs more than {MEMORY} bytes of memory to read"}
     print(json.dumps(document))
+
+
+def main(path: str, role: str, compression: str, limit: str) -> None:
+    tell(path, Listing(role, int(limit)), compression)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ _DECOMPRESS = {
     Compression.LZMA: ["-I", "xz -d --format=lzma"],
     Compression.ZSTD: ["-I", "zstd -d -q"],
 }
-_TAR = (
+TAR = (
     *("/usr/bin/tar", "--extract", "--file=-", "--numeric-owner", "--same-owner", "--preserve-permissions", "--acls"),
     # Not trusted.*, which overlay obeys, nor security.selinux and its like, which are this host's own matter.
     *("--xattrs", "--xattrs-include=user.*", "--xattrs-include=security.capability"),
@@ -46,7 +46,7 @@ async def unpack(
         else:
             await _untar(path, contents, target, compression, progress, unified=unified)
     except ToolFailed as error:
-        raise _meaning(error, target) from error
+        raise meaning(error, target) from error
     if progress is not None:
         progress(100)
 
@@ -69,7 +69,7 @@ def check_room(contents: Contents, target: Path) -> None:
 async def _untar(
     path: Path, contents: Contents, target: Path, compression: Compression, progress: Progress | None, *, unified: bool
 ) -> None:
-    command = [*_TAR, *(word.format(threads=_threads()) for word in _DECOMPRESS.get(compression, []))]
+    command = [*TAR, *decompressor(compression)]
     command += [f"--exclude={node}" for node in contents.nodes]
     if unified:
         command += ["--directory=/stage", f"{contents.prefix}rootfs"]
@@ -118,14 +118,20 @@ async def _unsquash_without_xattrs(path: Path, target: Path, command: list[str])
                 raise ToolFailed(command, 1, line.decode(errors="replace"))
 
 
+def decompressor(compression: Compression) -> list[str]:
+    """The options by which tar reads an archive so compressed."""
+    return [word.format(threads=_threads()) for word in _DECOMPRESS.get(compression, [])]
+
+
 def _threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _meaning(error: ToolFailed, target: Path) -> HutchError:
+def meaning(error: ToolFailed, target: Path, what: str = "image") -> HutchError:
+    """What a program that unpacks failed with, in a sentence."""
     lines = error.stderr.splitlines()
     for line in lines:
         if "No space left on device" in line or "Disk quota exceeded" in line:
-            return HutchError(f"no space left in {target} while unpacking the image")
+            return HutchError(f"no space left in {target} while unpacking the {what}")
     said = next((line for line in lines if not line.startswith(("Parallel", "\n"))), f"status {error.code}")
-    return Invalid(f"the image cannot be unpacked: {said.strip()}")
+    return Invalid(f"the {what} cannot be unpacked: {said.strip()}")

@@ -81,6 +81,11 @@ class Parts:
         """What is /dev/lxd in the guest."""
         return self.instance_directory(project, name) / "guestapi"
 
+    @property
+    def backups(self) -> Path:
+        """Where the files of backups are."""
+        return self.directory / "backups"
+
     def instance_directory(self, project: str, name: str) -> Path:
         """An instance's own folder: runtime config, logs, console log, the root's mount point."""
         return self.directory / "instances" / project / name

@@ -13,6 +13,7 @@ from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.keys import instance as keys
 from hutch.schema.schedule import Clock
 from hutch.schema.storage import VolumeRecord, VolumeSnapshotRecord
+from hutch.service.backups import keep
 from hutch.service.instances import expand, snapshot
 from hutch.service.parts import Parts, instance_lock
 from hutch.service.volumes import settings, snapshots
@@ -48,6 +49,12 @@ async def tick(parts: Parts, after: datetime, until: datetime) -> None:
         "Cleaning up expired volume snapshots",
         [each for each in state.volume_snapshots.all() if _has_expired(each.expires_at, until)],
         lambda each: _remove_volume_snapshot(parts, each),
+    )
+    await _each(
+        parts,
+        "Cleaning up expired backups",
+        [each for each in state.backups.all() if _has_expired(each.expires_at, until)],
+        lambda each: keep.remove(parts, each),
     )
     await _each(
         parts,

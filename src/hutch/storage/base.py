@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from hutch.errors import Unsupported
 from hutch.kernel.idmap import IdMap
@@ -51,6 +52,9 @@ class Piece:
 
 class StorageDriver(ABC):
     """One pool. `path` is the folder that the daemon gives it (DIR/storage-pools/NAME), `config` the pool's settings."""
+
+    copies_at_once: ClassVar[bool] = False
+    """Whether a copy costs next to nothing, whatever the volume's size."""
 
     def __init__(self, name: str, path: Path, config: Config) -> None:
         self.name, self.path, self.config = name, path, config

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from hutch.errors import NotFound
+from hutch.schema.backup import BackupRecord
 from hutch.schema.certificate import CertificateRecord, TokenRecord
 from hutch.schema.doomed import DoomedRecord
 from hutch.schema.image import AliasRecord, ImageRecord
@@ -111,6 +112,9 @@ class State:
             VolumeSnapshotRecord,
             lambda r: (r.pool, r.project, r.volume, r.name),
             "Storage volume snapshot not found",
+        )
+        self.backups = Table(
+            "/backups/", BackupRecord, lambda r: (r.kind, r.pool or "-", r.project, r.owner, r.name), "Backup not found"
         )
         self.projects = Table("/projects/", ProjectRecord, lambda r: (r.name,), "Project not found")
         self.certificates = Table(

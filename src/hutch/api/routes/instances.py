@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from hutch.access.callers import Permission
+from hutch.api import backups
 from hutch.api.wire import Rendered, Request, Routes, Tagged
-from hutch.errors import Invalid
 from hutch.schema.answers.instance import Instance, InstanceFull, InstanceState
 from hutch.schema.instance import InstancePost, InstancePut, InstanceRecord, StatePut
 from hutch.schema.migration import MovePost
@@ -45,7 +45,7 @@ async def list_all(request: Request) -> Any:
 @routes("POST", "/1.0/instances", takes=(InstancePost, bytes))
 async def post(request: Request) -> Operation:
     if request.http.content_type == "application/octet-stream":
-        raise Invalid("Importing instance backups is not available on this server")
+        return await backups.receive_instance(request)
     wanted = await request.read(InstancePost)
     if not wanted.source.server:
         request.caller.check(wanted.source.project)

@@ -4,6 +4,7 @@ from typing import Any
 
 from hutch.access.callers import Permission
 from hutch.access.projects import Kind
+from hutch.api import backups
 from hutch.api.wire import Created, Request, Routes, Tagged
 from hutch.errors import Invalid
 from hutch.schema.answers.storage import StorageVolume, StorageVolumeState
@@ -60,7 +61,10 @@ async def list_type(request: Request) -> Any:
     return _listing(request, request["type"])
 
 
-async def _create(request: Request, wanted: VolumePost) -> Operation | Created:
+async def _create(request: Request) -> Operation | Created:
+    if request.http.content_type == "application/octet-stream":
+        return await backups.receive_volume(request, request["name"], request.home(Kind.VOLUMES))
+    wanted = await request.read(VolumePost)
     request.caller.check(wanted.source.project)
     made = await create.create(request.parts, request["name"], request.project, wanted)
     if isinstance(made, Operation):
@@ -68,15 +72,15 @@ async def _create(request: Request, wanted: VolumePost) -> Operation | Created:
     return Created(render.url(made.pool, made.project, "custom", made.name))
 
 
-@routes("POST", ALL)
-async def post(request: Request, wanted: VolumePost) -> Operation | Created:
-    return await _create(request, wanted)
+@routes("POST", ALL, takes=(VolumePost, bytes))
+async def post(request: Request) -> Operation | Created:
+    return await _create(request)
 
 
-@routes("POST", TYPE)
-async def post_type(request: Request, wanted: VolumePost) -> Operation | Created:
+@routes("POST", TYPE, takes=(VolumePost, bytes))
+async def post_type(request: Request) -> Operation | Created:
     custom(request)
-    return await _create(request, wanted)
+    return await _create(request)
 
 
 @routes("GET", ONE, gives=StorageVolume)

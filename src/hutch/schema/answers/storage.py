@@ -49,5 +49,13 @@ class StorageVolumeSnapshot(Answer):
     expires_at: datetime
 
 
+class StorageVolumeBackup(Answer):
+    name: str
+    created_at: datetime
+    expires_at: datetime
+    volume_only: bool
+    optimized_storage: bool
+
+
 class StorageVolumeState(Answer):
     usage: Space | None

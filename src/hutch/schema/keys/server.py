@@ -14,6 +14,7 @@ def _expiry(value: str) -> object:
 
 
 KEYS: dict[str, Key] = {
+    "backups.compression_algorithm": text("Compression of new backups", "zstd"),
     "core.https_address": text("Address and port to serve HTTPS on, [::]:8443 for all; empty: only the Unix socket"),
     "core.metrics_address": text(
         "Address and port to serve only metrics on by HTTPS, :8444 for example; empty: nowhere"

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from pathlib import Path
 
 from hutch.device import load
 from hutch.errors import Conflict, Forbidden
@@ -50,16 +51,24 @@ async def now_held(parts: Parts, record: InstanceRecord) -> None:
         await device.forget()
     for failure in failures:
         log.warning("instance %s is deleted all the same: %s", name, failure)
+    backups = parts.state.backups.all("container", "-", project, name)
     gone = [volume.doomed(pool, volume.of(each)) for each in snapshots] + [volume.doomed(pool, volume.of(record))]
     async with parts.state.change() as transaction:
         note = parts.state.moves.find(project, name)
-        transaction.delete(record, *snapshots, *([note] if note is not None and note.phase == ARRIVED else []))
+        transaction.delete(record, *snapshots, *backups)
+        transaction.delete(*([note] if note is not None and note.phase == ARRIVED else []))
         transaction.put(*gone)
     for each in gone:
         await volume.remove(parts, pool, each)
     directory = parts.instance_directory(project, name)
+    await asyncio.to_thread(_unlink, [parts.backups / each.file for each in backups])
     for name_of_mount in ("rootfs", "state"):
         await asyncio.to_thread(mount.detach, directory / name_of_mount)
     await tree.remove(directory)
     parts.rendered.pop((project, name), None)
     parts.events.lifecycle("instance-deleted", render.url(project, name), project)
+
+
+def _unlink(files: list[Path]) -> None:
+    for path in files:
+        path.unlink(missing_ok=True)

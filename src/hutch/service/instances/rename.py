@@ -36,6 +36,7 @@ async def _now_held(parts: Parts, project: str, name: str, new: str) -> None:
     if record.config.get("volatile.apply_template"):
         renamed = replace(renamed, config=record.config)
     snapshots = parts.state.snapshots.all(project, name)
+    backups = parts.state.backups.all("container", "-", project, name)
     for device in power.live_devices(parts, record):
         await device.forget()
     begun = volume.doomed(pool, volume.of(renamed), renamed_from=name)
@@ -47,8 +48,9 @@ async def _now_held(parts: Parts, project: str, name: str, new: str) -> None:
         raise
     await asyncio.to_thread(_move, parts.instance_directory(project, name), parts.instance_directory(project, new))
     async with parts.state.change() as transaction:
-        transaction.delete(record, begun, *snapshots)
+        transaction.delete(record, begun, *snapshots, *backups)
         transaction.put(renamed, *(replace(each, instance=new) for each in snapshots))
+        transaction.put(*(replace(each, owner=new) for each in backups))
     parts.rendered.pop((project, name), None)
     parts.events.lifecycle("instance-renamed", render.url(project, new), project, {"old_name": name})
 

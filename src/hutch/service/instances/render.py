@@ -100,7 +100,18 @@ def text(parts: Parts, record: InstanceRecord) -> bytes:
 async def full_text(parts: Parts, record: InstanceRecord, *, usage: bool = False) -> bytes:
     """`document` with state, snapshots and backups, as JSON."""
     snapshots = [snapshot_document(each) for each in parts.state.snapshots.all(record.project, record.name)]
-    more = {"backups": None, "state": await state(parts, record, usage=usage), "snapshots": snapshots or None}
+    kept = [
+        {
+            "name": each.name,
+            "created_at": timestamp(each.created_at),
+            "expires_at": timestamp(each.expires_at),
+            "instance_only": each.only,
+            "container_only": each.only,
+            "optimized_storage": False,
+        }
+        for each in parts.state.backups.all("container", "-", record.project, record.name)
+    ]
+    more = {"backups": kept or None, "state": await state(parts, record, usage=usage), "snapshots": snapshots or None}
     return text(parts, record)[:-1] + b"," + encode(more)[1:]
 
 

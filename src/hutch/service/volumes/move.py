@@ -46,6 +46,10 @@ async def move(parts: Parts, pool: str, project: str, name: str, wanted: VolumeM
                 raise Invalid(f"The storage volume is still in use by {', '.join(using)}: it cannot change its project")
             await create.copy_held(parts, moved, (current, None), only=False)
             async with parts.state.change() as transaction:
+                backups = parts.state.backups.all("custom", pool, place, name)
+                transaction.delete(*backups)
+                for each in backups:
+                    transaction.put(replace(each, owner=moved.name, pool=moved.pool, project=moved.project))
                 _repoint(parts, transaction, current, moved)
             await delete_held(parts, current)
         parts.events.lifecycle("storage-volume-deleted", render.url(pool, place, "custom", name), place)
@@ -75,8 +79,10 @@ async def _rename(parts: Parts, record: VolumeRecord, target: VolumeRecord) -> N
             raise
         history = parts.state.volume_snapshots.all(record.pool, record.project, record.name)
         async with parts.state.change() as transaction:
-            transaction.delete(record, begun, *history)
+            backups = parts.state.backups.all("custom", record.pool, record.project, record.name)
+            transaction.delete(record, begun, *history, *backups)
             transaction.put(renamed, *create.snapshots_of(renamed, history))
+            transaction.put(*(replace(each, owner=renamed.name) for each in backups))
             _repoint(parts, transaction, record, renamed)
     where = render.url(record.pool, record.project, "custom", renamed.name)
     parts.events.lifecycle("storage-volume-renamed", where, record.project, {"old_name": record.name})

@@ -1,5 +1,6 @@
 """Change a custom volume, and delete it."""
 
+import asyncio
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -77,7 +78,11 @@ async def delete_held(parts: Parts, record: VolumeRecord) -> None:
     """Delete a volume whose lock is held. From the first commit on it is gone; start-up finishes the rest."""
     driver = pools.running(parts, record.pool)
     gone = doomed(driver, settings.of(record))
+    backups = parts.state.backups.all("custom", record.pool, record.project, record.name)
     async with parts.state.change() as transaction:
-        transaction.delete(record, *parts.state.volume_snapshots.all(record.pool, record.project, record.name))
+        transaction.delete(record, *backups)
+        transaction.delete(*parts.state.volume_snapshots.all(record.pool, record.project, record.name))
         transaction.put(gone)
     await remove(parts, driver, gone)
+    for each in backups:
+        await asyncio.to_thread((parts.backups / each.file).unlink, missing_ok=True)

@@ -23,6 +23,8 @@ _UUID = "volatile.uuid"
 class Driver(TreePool):
     """On a file of its own (no source), a block device, or an empty folder of a btrfs that is mounted already."""
 
+    copies_at_once = True
+
     def place(self) -> Path:
         return self.path if _UUID in self.config else Path(self.config["source"])
 

@@ -31,6 +31,7 @@ class Driver(FolderPool):
     EXDEV (mv then copies), and writing to one name of a hard link of a lower layer parts it from the others.
     """
 
+    copies_at_once = True
     folders = (*FolderPool.folders, "layers")
 
     def __init__(self, name: str, path: Path, config: Config) -> None:
