@@ -28,6 +28,7 @@ from hutch.errors import HutchError
 from hutch.kernel.run import run
 from hutch.runtime import drivers as runtimes
 from hutch.runtime.console import Consoles
+from hutch.runtime.proxies import Proxies
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
 from hutch.service import certificates, images, networks, pools, scheduler, server
@@ -91,6 +92,8 @@ async def _build(options: Options, lifetime: Lifetime, stalls: Selector, https: 
     consoles = Consoles(directory)
     await consoles.connect()
     stack.callback(consoles.stop)
+    proxies = Proxies(directory)
+    stack.callback(proxies.stop)
 
     def ended(project: str, name: str, target: str) -> None:
         parts.tasks.spawn(power.ended(parts, project, name, target), f"end of instance {name}")
@@ -109,6 +112,7 @@ async def _build(options: Options, lifetime: Lifetime, stalls: Selector, https: 
         tasks=tasks,
         runtime=runtime,
         consoles=consoles,
+        proxies=proxies,
         lifetime=lifetime,
         stalls=stalls,
         boot=options.boot,

@@ -10,7 +10,8 @@ from hutch.kernel.idmap import IdMap
 from hutch.network.base import NetworkDriver
 from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan
-from hutch.schema.base import Config
+from hutch.runtime.proxies import Proxies
+from hutch.schema.base import Config, Devices
 from hutch.schema.keys.base import Key
 from hutch.schema.storage import VolumeRecord
 from hutch.storage.base import StorageDriver
@@ -22,7 +23,8 @@ class Context:
 
     `config` is the expanded config of the instance, `volatile` what is recorded of this device under
     volatile.NAME.* (keys without that prefix). `network(name)` and `pool(name)` answer running drivers, `volume(pool, name)`
-    a custom volume, or raise NotFound. `folders` are those of the host that disks may come from; empty: any.
+    a custom volume, or raise NotFound. `devices` are all of the instance's, expanded; `folders` those of the host that disks may
+    come from; empty: any.
     """
 
     project: str
@@ -33,6 +35,8 @@ class Context:
     volatile: Mapping[str, str]
     network: Callable[[str], NetworkDriver]
     pool: Callable[[str], StorageDriver]
+    devices: Devices
+    proxies: Proxies | None
     volume: Callable[[str, str], VolumeRecord]
     folders: Sequence[str] = ()
 
@@ -75,6 +79,9 @@ class Device(ABC):
 
     async def admit(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """Let in what a plan that is `held` keeps out, and tell the network of the guest's addresses, which are by hardware address."""
+
+    async def started(self, running: Running) -> None:
+        """Give the device what needs the guest to be there; called after a start, and when a daemon finds the guest running."""
 
     async def release(self) -> None:
         """Remove from the host what `plan` or `plug` made, by what `volatile` says; works after a crash, and twice."""

@@ -10,6 +10,7 @@ from hutch.device import drivers, idmaps
 from hutch.device.base import Context, Device
 from hutch.errors import Invalid, NotFound
 from hutch.network.base import NetworkDriver
+from hutch.runtime.proxies import Proxies
 from hutch.schema.base import Config, Devices
 from hutch.schema.keys.base import check_all
 from hutch.schema.storage import VolumeRecord
@@ -26,6 +27,8 @@ def context(
     networks: Mapping[str, NetworkDriver],
     pools: Mapping[str, StorageDriver],
     volume: Callable[[str, str], VolumeRecord] | None = None,
+    devices: Devices | None = None,
+    proxies: Proxies | None = None,
 ) -> Context:
     """The surroundings of an instance's devices; `device` puts each one's own volatile values in."""
     return Context(
@@ -38,6 +41,8 @@ def context(
         network=_finder(networks, "Network"),
         pool=_finder(pools, "Storage pool"),
         volume=volume or _no_volume,
+        devices=devices or {},
+        proxies=proxies,
     )
 
 

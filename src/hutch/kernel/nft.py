@@ -28,6 +28,11 @@ def prefix(address: str, length: int) -> Statement:
     return {"prefix": {"addr": address, "len": length}}
 
 
+def redirect(family: str, address: str, port: int = 0) -> Statement:
+    """Send the connection to another address instead, and port (0: the same)."""
+    return {"dnat": {"family": family, "addr": address} | ({"port": port} if port else {})}
+
+
 ACCEPT: Statement = {"accept": None}
 DROP: Statement = {"drop": None}
 REJECT: Statement = {"reject": None}

@@ -9,11 +9,9 @@ import array
 import asyncio
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import socket
-import sys
 import termios
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,15 +19,15 @@ from typing import Any
 
 import hutch.helper
 from hutch.errors import Conflict, NotFound, Unavailable
-from hutch.kernel import namespaces, pidfd, run
+from hutch.kernel import pidfd
 from hutch.kernel.idmap import IdMap, to_host
+from hutch.runtime import keeper
 
 log = logging.getLogger(__name__)
 
 TTY_GROUP = 5
 _PROGRAM = Path(hutch.helper.__file__).parent / "consoles.py"
 _IUTF8 = 0o40000
-_ANSWER = 256 * 1024
 
 
 class Consoles:
@@ -124,7 +122,7 @@ class Consoles:
         async with self._lock:
             connection = await self._connected()
             request = {"command": command, "key": _key(project, name), **words}
-            answer, _ = await asyncio.to_thread(_exchange, connection, request, fd)
+            answer, _ = await keeper.ask(connection, request, [] if fd is None else [fd])
         if answer.get("error") == "missing":
             raise NotFound(f"the instance {name} has no console while it is not running")
         return answer
@@ -132,38 +130,20 @@ class Consoles:
     async def _connected(self) -> socket.socket:
         if self._connection is not None:
             return self._connection
-        connection = await asyncio.to_thread(_reach, self.socket)
-        if connection is None:
-            await self._start()
-            connection = await asyncio.to_thread(_reach, self.socket)
-        if connection is None:
-            raise Unavailable(f"the console keeper does not answer at {self.socket}")
-        answer, _ = await asyncio.to_thread(_exchange, connection, {"command": "lease"})
+        connection = await keeper.reach(self.socket, _PROGRAM)
+        answer, _ = await keeper.ask(connection, {"command": "lease"})
         self.keeper = int(answer["pid"])
         self._connection = connection
         self._watch = pidfd.Watch(self.keeper, self._keeper_ended)
         await self._share(connection)
         return connection
 
-    async def _start(self) -> None:
-        listener = await asyncio.to_thread(_listen, self.socket)
-        argv, passed = namespaces.among_host_mounts([sys.executable, "-I", "-S", str(_PROGRAM)])
-        with listener:
-            process = await run.start(
-                argv,
-                stdin=listener.fileno(),
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                pass_fds=passed,
-            )
-            await process.wait()
-
     async def _share(self, connection: socket.socket) -> None:
         """Give the keeper the masters it lacks and take those that only it has."""
-        answer, _ = await asyncio.to_thread(_exchange, connection, {"command": "list"})
+        answer, _ = await keeper.ask(connection, {"command": "list"})
         for key, entry in answer["consoles"].items():
             if key not in self._masters:
-                _, master = await asyncio.to_thread(_exchange, connection, {"command": "fetch", "key": key})
+                _, master = await keeper.ask(connection, {"command": "fetch", "key": key})
                 if master is not None:
                     self._masters[key], self._logs[key] = master, entry["log"]
         for key in self._masters.keys() - answer["consoles"].keys():
@@ -172,7 +152,7 @@ class Consoles:
     async def _hand_over(self, key: str) -> None:
         assert self._connection is not None
         request = {"command": "adopt", "key": key, "log": self._logs[key]}
-        await asyncio.to_thread(_exchange, self._connection, request, self._masters[key])
+        await keeper.ask(self._connection, request, [self._masters[key]])
 
     def _keeper_ended(self) -> None:
         if self._connection is not None:
@@ -213,52 +193,6 @@ def _pts_path(master: int) -> Path:
     number = array.array("i", [0])
     fcntl.ioctl(master, 0x80045430, number)
     return Path(f"/dev/pts/{number[0]}")
-
-
-def _listen(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-    try:
-        path.unlink(missing_ok=True)
-        # A path by descriptor: sockaddr_un takes 108 bytes only.
-        listener.bind(f"/proc/self/fd/{folder}/{path.name}")
-        path.chmod(0o600)
-        listener.listen(16)
-    except BaseException:
-        listener.close()
-        raise
-    finally:
-        os.close(folder)
-    return listener
-
-
-def _reach(path: Path) -> socket.socket | None:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.settimeout(10)
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
-        try:
-            connection.connect(f"/proc/self/fd/{folder}/{path.name}")
-            return connection
-        finally:
-            os.close(folder)
-    connection.close()
-    return None
-
-
-def _exchange(
-    connection: socket.socket, request: dict[str, Any], fd: int | None = None
-) -> tuple[dict[str, Any], int | None]:
-    """Blocks, at most the socket's timeout of ten seconds."""
-    extra = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))] if fd is not None else []
-    try:
-        connection.sendmsg([json.dumps(request).encode()], extra)
-        data, fds, _flags, _address = socket.recv_fds(connection, _ANSWER, 1, socket.MSG_CMSG_CLOEXEC)
-    except OSError as error:
-        raise Unavailable(f"the console keeper does not answer: {error}") from error
-    if not data:
-        raise Unavailable("the console keeper ended")
-    return json.loads(data), fds[0] if fds else None
 
 
 def _read_log(directory: Path) -> bytes:

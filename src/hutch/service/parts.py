@@ -10,6 +10,7 @@ from hutch.device.base import Device
 from hutch.network.base import NetworkDriver
 from hutch.runtime.base import Runtime
 from hutch.runtime.console import Consoles
+from hutch.runtime.proxies import Proxies
 from hutch.schema.move import MoveReport
 from hutch.storage.base import StorageDriver
 from hutch.store.records import State
@@ -54,6 +55,7 @@ class Parts:
     tasks: Tasks
     runtime: Runtime
     consoles: Consoles
+    proxies: Proxies
     lifetime: Lifetime
     stalls: Selector
     boot: str

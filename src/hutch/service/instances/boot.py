@@ -60,6 +60,7 @@ async def _adopt(parts: Parts, record: InstanceRecord) -> None:
     found = await parts.runtime.adopt(record.project, record.name, directory)
     parts.live[record.project, record.name] = power.live_devices(parts, record)
     if isinstance(found, Running):
+        await power.found(parts, record, found)
         with contextlib.suppress(Invalid):
             cpus.want(parts, (record.project, record.name), expand.of(parts.state, record)[0].get("limits.cpu", ""))
         try:

@@ -45,7 +45,7 @@ async def now_held(parts: Parts, record: InstanceRecord) -> None:
     config, devices = expand.of(parts.state, record)
     pool = volume.pool(parts, devices)
     snapshots = parts.state.snapshots.all(project, name)
-    context = surroundings.context(parts, project, name, config)
+    context = surroundings.context(parts, project, name, config, devices)
     known, failures = load.every(devices, context)
     for device in known:
         await device.forget()

@@ -35,7 +35,7 @@ class Launch:
 def noted(parts: Parts, record: InstanceRecord) -> InstanceRecord:
     """The record with what this start will make on the host, to be written down, with isolate.LOCK held, before it is made."""
     config, devices = expand.of(parts.state, record)
-    context = surroundings.context(parts, record.project, record.name, config)
+    context = surroundings.context(parts, record.project, record.name, config, devices)
     fresh: Config = {}
     for name, settings in devices.items():
         device = load.device(name, settings, context)
@@ -113,7 +113,7 @@ async def _plan_devices(
     plan: LaunchPlan,
     undo: AsyncExitStack,
 ) -> list[Device]:
-    context = surroundings.context(parts, record.project, record.name, config)
+    context = surroundings.context(parts, record.project, record.name, config, devices)
     made = []
     for name in sorted(devices):
         device = load.device(name, devices[name], context)

@@ -10,6 +10,7 @@ from hutch.device import load
 from hutch.device.base import Device
 from hutch.errors import Conflict, Forbidden, HutchError, Invalid
 from hutch.kernel import mount
+from hutch.runtime.base import Running
 from hutch.schema.instance import InstanceRecord, StatePut
 from hutch.schema.keys import instance as keys
 from hutch.service.instances import cpus, delete, expand, isolate, launch, render, rules, surroundings
@@ -95,7 +96,10 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
         undo.push_async_callback(_remember_power, parts, project, name, "STOPPED")
         begun = await launch.arrange(parts, record, undo)
         await launch.mount_root(parts, record, undo)
-        await (state.restore(parts, begun.plan) if record.stateful else parts.runtime.start(begun.plan))
+        running = await (state.restore(parts, begun.plan) if record.stateful else parts.runtime.start(begun.plan))
+        undo.push_async_callback(parts.runtime.kill, project, name)
+        for device in begun.devices:
+            await device.started(running)
         parts.live[project, name] = begun.devices
         undo.pop_all()
     await launch.pin(parts, begun)
@@ -228,8 +232,17 @@ async def ended(parts: Parts, project: str, name: str, target: str) -> None:
 def live_devices(parts: Parts, record: InstanceRecord) -> list[Device]:
     """The devices of a guest that was running before the daemon came up, as their volatile values describe them."""
     config, devices = expand.of(parts.state, record)
-    context = surroundings.context(parts, record.project, record.name, config)
+    context = surroundings.context(parts, record.project, record.name, config, devices)
     known, failures = load.every(devices, context)
     for failure in failures:
         log.warning("instance %s cannot be managed in full: %s", record.name, failure)
     return known
+
+
+async def found(parts: Parts, record: InstanceRecord, running: Running) -> None:
+    """A guest was running before the daemon came up: its devices have again what a crash of the host's programs took."""
+    for device in parts.live[record.project, record.name]:
+        try:
+            await device.started(running)
+        except HutchError as error:
+            log.warning("instance %s: device %s does not work: %s", record.name, device.name, error)

@@ -73,6 +73,6 @@ def check_settings(
 
 def check_devices(parts: Parts, project: str, name: str, config: Config, devices: Devices) -> None:
     """Each device has a known type, valid keys, and what it refers to exists."""
-    context = surroundings.context(parts, project, name, config)
+    context = surroundings.context(parts, project, name, config, devices)
     for device, settings in devices.items():
         load.device(device, settings, context).check()

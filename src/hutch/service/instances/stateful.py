@@ -161,12 +161,12 @@ def give(folder: Path, idmap: Sequence[IdMap]) -> None:
         path.chmod(0o750 if path.is_dir() or path.name == "hook" else 0o640)
 
 
-async def restore(parts: Parts, plan: LaunchPlan) -> None:
+async def restore(parts: Parts, plan: LaunchPlan) -> Running:
     """Start the guest from `plan.images`. Raises HutchError with what can be done when that fails."""
     assert plan.images is not None
     await asyncio.to_thread(give, plan.images, plan.idmap)
     try:
-        await parts.runtime.start(plan)
+        return await parts.runtime.start(plan)
     except ToolFailed as error:
         raise HutchError(
             f"The instance cannot go on from its state, which is kept: {error.stderr} "

@@ -8,13 +8,13 @@ from hutch.device import load
 from hutch.device.base import Context
 from hutch.errors import NotFound
 from hutch.network.base import NetworkDriver
-from hutch.schema.base import Config
+from hutch.schema.base import Config, Devices
 from hutch.schema.storage import VolumeRecord
 from hutch.service.parts import Parts
 
 
-def context(parts: Parts, project: str, name: str, config: Config) -> Context:
-    """The surroundings with the instance's expanded config."""
+def context(parts: Parts, project: str, name: str, config: Config, devices: Devices) -> Context:
+    """The surroundings with the instance's expanded config and devices."""
     place = home(parts.state, project, Kind.VOLUMES)
 
     def volume(pool: str, wanted: str) -> VolumeRecord:
@@ -23,7 +23,7 @@ def context(parts: Parts, project: str, name: str, config: Config) -> Context:
         return found
 
     networks = networks_of(parts, project)
-    found = load.context(parts.directory, project, name, config, networks, parts.pools, volume)
+    found = load.context(parts.directory, project, name, config, networks, parts.pools, volume, devices, parts.proxies)
     return replace(found, folders=disk_paths(parts.state.projects.get(project).config))
 
 

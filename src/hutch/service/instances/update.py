@@ -237,12 +237,12 @@ def _fresh(
 ) -> tuple[Device, Config]:
     """A device to plug, and the volatile values that must be recorded first."""
     whole = after[0] | config
-    context = surroundings.context(parts, record.project, record.name, whole)
+    context = surroundings.context(parts, record.project, record.name, whole, after[1])
     device = load.device(name, after[1][name], context)
     if not device.live:
         raise Invalid(f"The device {name!r} cannot be added while the instance is running")
     fresh = {f"volatile.{name}.{key}": value for key, value in device.volatile().items()}
-    context = surroundings.context(parts, record.project, record.name, whole | fresh)
+    context = surroundings.context(parts, record.project, record.name, whole | fresh, after[1])
     return load.device(name, after[1][name], context), fresh
 
 

@@ -41,7 +41,7 @@ Result = TypeVar("Result")
 def check(parts: Parts, record: InstanceRecord) -> None:
     """Refuse what cannot go along."""
     config, devices = expand.of(parts.state, record)
-    context = surroundings.context(parts, record.project, record.name, config)
+    context = surroundings.context(parts, record.project, record.name, config, devices)
     for name in sorted(devices):
         device = load.device(name, devices[name], context)
         if not device.moves:
