@@ -2,12 +2,14 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hutch.client.identity import make
 from tests.hosts import Host
 from tests.hosts.api import ApiError
 
@@ -122,6 +124,50 @@ def test_a_certificate_without_its_key_is_worth_nothing(
 def test_only_tls_1_3_is_spoken(https: Host) -> None:
     done = https.run("curl", "--silent", "--insecure", "--tls-max", "1.2", f"https://{ADDRESS}/1.0", check=False)
     assert done.returncode != 0
+
+
+def test_tls_1_2_is_spoken_where_it_is_asked_for(hosts: Callable[..., Host], tmp_path: Path) -> None:
+    host = hosts(lxcfs=False, arguments=("--tls-min", "1.2"))
+    host.call("PATCH", "/1.0", {"config": {"core.https_address": ADDRESS}})
+    make(tmp_path / "client.crt", tmp_path / "client.key")
+    pem = (tmp_path / "client.crt").read_text()
+    host.call("POST", "/1.0/certificates", {"type": "client", "name": "old", "certificate": pem})
+    identity = ("--cert", str(tmp_path / "client.crt"), "--key", str(tmp_path / "client.key"))
+
+    for version in ("1.2", "1.3"):
+        code, answer = _curl(host, "/1.0", *identity, f"--tlsv{version}", "--tls-max", version)
+        assert (code, answer["metadata"]["auth"]) == (200, "trusted")
+    refused = host.run("curl", "-sk", "--tls-max", "1.1", f"https://{ADDRESS}/1.0", check=False)
+    weak = host.run("curl", "-sk", "--tls-max", "1.2", "--ciphers", "AES256-SHA", f"https://{ADDRESS}/1.0", check=False)
+    assert (refused.returncode != 0, weak.returncode != 0) == (True, True)
+
+
+def test_guessing_secrets_gets_slower_is_logged_and_holds_up_nobody(https: Host) -> None:
+    https.call("PATCH", "/1.0", {"config": {"core.trust_password": "open sesame"}})
+    guess = ("-X", "POST", "--data", json.dumps({"type": "client", "password": "guess"}))
+    words = https.namespace.command("curl", "-sk", *guess, f"https://{ADDRESS}/1.0/certificates")
+    began = time.monotonic()
+    guesses = [subprocess.Popen(words, stdout=subprocess.DEVNULL) for _ in range(3)]
+
+    while any(each.poll() is None for each in guesses):
+        asked = time.monotonic()
+        assert _curl(https, "/1.0")[0] == 200
+        assert https.get("/1.0")["auth"] == "trusted"
+        assert time.monotonic() - asked < 2
+
+    assert time.monotonic() - began > 0.5 + 1 + 2
+    assert "a wrong token or password from 127.0.0.1, 3 in a row" in https.log.read_text()
+    assert https.get("/1.0/certificates") == []
+
+
+def test_a_token_is_good_no_longer_than_the_settings_say(https: Host, client: Callable[..., Any]) -> None:
+    https.call("PATCH", "/1.0", {"config": {"core.remote_token_expiry": "1S"}})
+    token = _token(https, "late")
+    listed = https.lxc("config", "trust", "list-tokens", "--format", "csv").stdout
+    assert "late" in listed
+    time.sleep(1.1)
+
+    assert "not authorized" in client("remote", "add", "there", token, check=False).stderr
 
 
 def test_the_address_moves_at_run_time_and_a_bad_one_changes_nothing(https: Host) -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 _HEADER = 5
+_TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _DRAIN = 256 * 1024
 
 
@@ -127,21 +128,23 @@ class Peer:
 
 
 class AnyClientContext(ssl.SSLContext):
-    """An `ssl.SSLContext` in name, so that asyncio accepts it; pyOpenSSL underneath. TLS 1.3 only."""
+    """An `ssl.SSLContext` in name, so that asyncio accepts it; pyOpenSSL underneath. `oldest` is TLS 1.3 or 1.2, which has
+    only ciphers that are authenticated and keep the past secret."""
 
     engine: SSL.Context
 
-    def __new__(cls, certificate: Path, key: Path) -> "AnyClientContext":
+    def __new__(cls, certificate: Path, key: Path, oldest: str = "1.3") -> "AnyClientContext":
         self = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
         engine = self.engine = SSL.Context(SSL.TLS_SERVER_METHOD)
-        engine.set_min_proto_version(SSL.TLS1_3_VERSION)
+        engine.set_min_proto_version({"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}[oldest])
+        engine.set_cipher_list(_TLS12_CIPHERS)
         engine.use_certificate_chain_file(str(certificate))
         engine.use_privatekey_file(str(key))
         engine.check_privatekey()
         engine.set_verify(SSL.VERIFY_PEER, lambda *_: True)
         # a resumed session carries no certificate: never resume
         engine.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        engine.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION)
+        engine.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
         engine.set_alpn_select_callback(
             lambda _, names: b"http/1.1" if b"http/1.1" in names else SSL.NO_OVERLAPPING_PROTOCOLS
         )

@@ -7,7 +7,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """`boot` names the boot of the host: when it differs from the last one, instances with boot.autostart are started."""
+    """`tls` is the oldest version of it that is spoken.
+
+    `boot` names the boot of the host: when it differs from the last one, instances with boot.autostart are started."""
 
     directory: Path
     group: str
@@ -15,6 +17,7 @@ class Options:
     boot: str
     debug: bool = False
     json_logs: bool = False
+    tls: str = "1.3"
 
     @property
     def identity(self) -> str:

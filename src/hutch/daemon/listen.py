@@ -10,11 +10,14 @@ import socket
 import ssl
 import struct
 from pathlib import Path
+from typing import Protocol
 
 from aiohttp import web
 
 from hutch.access.callers import Caller
 from hutch.errors import Invalid
+from hutch.schema.keys import server as keys
+from hutch.schema.server import ServerRecord
 from hutch.service.server import split_address
 from hutch.store.records import State
 from hutch.work.events import Requestor
@@ -43,8 +46,9 @@ def unix_socket(path: Path, group: str) -> socket.socket:
 class Https:
     """HTTPS on one address at a time, moved while the daemon runs."""
 
-    def __init__(self, server: web.Server, directory: Path) -> None:
-        self._server, self._directory = server, directory
+    def __init__(self, server: web.Server, directory: Path, oldest: str) -> None:
+        """`oldest` is the version of TLS that a client must speak at least: 1.2 or 1.3."""
+        self._server, self._directory, self._oldest = server, directory, oldest
         self._listening: asyncio.Server | None = None
 
     async def listen(self, address: str) -> None:
@@ -67,7 +71,7 @@ class Https:
     def _context(self) -> ssl.SSLContext:
         from hutch.access.tls import AnyClientContext
 
-        return AnyClientContext(self._directory / "server.crt", self._directory / "server.key")
+        return AnyClientContext(self._directory / "server.crt", self._directory / "server.key", self._oldest)
 
     async def close(self) -> None:
         await self.listen("")
@@ -80,11 +84,21 @@ def _tcp_socket(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family)
 
 
-class Callers:
-    """Tells who sent a request: the kernel's word on the Unix socket (SO_PEERCRED), the certificate over HTTPS."""
+class Authority(Protocol):
+    """Who signs the certificates of clients in PKI mode (access/pki.py, which is loaded only then)."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def accepts(self, der: bytes) -> bool: ...
+
+
+class Callers:
+    """Tells who sent a request: the kernel's word on the Unix socket (SO_PEERCRED), the certificate over HTTPS.
+
+    In PKI mode (`authority`) a certificate is worth nothing unless the authority signed it, and each that it signed is
+    trusted unless core.trust_ca_certificates is off; what the trust store says of one holds all the same.
+    """
+
+    def __init__(self, state: State, authority: Authority | None) -> None:
+        self._state, self._authority = state, authority
 
     def __call__(self, http: web.Request) -> Caller:
         transport = http.transport
@@ -104,12 +118,18 @@ class Callers:
             return Caller(trusted=False, requestor=Requestor(protocol="tls", address=address))
         fingerprint = hashlib.sha256(der).hexdigest()
         who = Requestor(username=fingerprint, protocol="tls", address=address)
+        if self._authority is not None and not self._authority.accepts(der):
+            return Caller(trusted=False, requestor=who)
         record = self._state.certificates.find(fingerprint)
         if record is None:
-            return Caller(trusted=False, requestor=who, certificate=der)
+            return Caller(trusted=self._trusts_signed(), requestor=who, certificate=der)
         metrics = record.type == "metrics"
         projects = frozenset(record.projects) if record.restricted else None
         return Caller(not metrics, who, certificate=der, projects=projects, is_metrics=metrics)
+
+    def _trusts_signed(self) -> bool:
+        settings = self._state.server.find("config") or ServerRecord()
+        return self._authority is not None and keys.flag(settings.config, "core.trust_ca_certificates")
 
 
 _users: dict[int, str] = {}

@@ -37,6 +37,9 @@ def options(argv: list[str] | None = None) -> Options:
         type=Path,
         help="where lxcfs is mounted (default: DIR/lxcfs, then /var/lib/lxcfs, where it is mounted)",
     )
+    parser.add_argument(
+        "--tls-min", choices=("1.2", "1.3"), default="1.3", help="the oldest TLS to speak (default %(default)s)"
+    )
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="one line an event on stderr")
     parser.add_argument("--debug", action="store_true", help="log every program that is run")
     parser.add_argument("--boot-id", default="", help="name of the host's current boot (default: the kernel's boot id)")
@@ -48,6 +51,7 @@ def options(argv: list[str] | None = None) -> Options:
         lxcfs=words.lxcfs,
         boot=words.boot_id or Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         debug=words.debug,
+        tls=words.tls_min,
         json_logs=words.log_format == "json",
     )
 

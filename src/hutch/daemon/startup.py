@@ -207,13 +207,14 @@ async def _serve(options: Options, parts: Parts, https: Late, stack: AsyncExitSt
     """Requests are let in: by the Unix socket, and by HTTPS where the settings say so."""
     stack.callback(parts.events.close)
     families = [module.routes for module in registry.modules(routes)]
-    runner = await _application(parts, families, stack)
-    alone = await _application(parts, [metrics.routes], stack)
+    callers = listen.Callers(parts.state, await _authority(options.directory))
+    runner = await _application(parts, callers, families, stack)
+    alone = await _application(parts, callers, [metrics.routes], stack)
     for token in parts.state.tokens.all():
         await certificates.announce(parts, token)
     for key, served in zip(server.LISTENERS, (runner, alone), strict=True):
         assert served.server is not None
-        listener = https.listeners[key] = listen.Https(served.server, options.directory)
+        listener = https.listeners[key] = listen.Https(served.server, options.directory, options.tls)
         stack.push_async_callback(listener.close)
         if address := server.settings(parts).config.get(key, ""):
             await _tried(f"HTTPS on {address}", partial(listener.listen, address))
@@ -221,10 +222,20 @@ async def _serve(options: Options, parts: Parts, https: Late, stack: AsyncExitSt
     await web.SockSite(runner, own).start()
 
 
-async def _application(parts: Parts, families: Iterable[wire.Routes], stack: AsyncExitStack) -> web.AppRunner:
-    runner = web.AppRunner(
-        wire.application(parts, listen.Callers(parts.state), families), access_log=None, shutdown_timeout=3
-    )
+async def _authority(directory: Path) -> listen.Authority | None:
+    """Who signs clients' certificates, in PKI mode."""
+    if not await asyncio.to_thread((directory / "server.ca").exists):
+        return None
+    from hutch.access.pki import Authority
+
+    log.info("PKI mode: only clients with a certificate that server.ca signed are let in by HTTPS")
+    return await asyncio.to_thread(Authority, directory)
+
+
+async def _application(
+    parts: Parts, callers: listen.Callers, families: Iterable[wire.Routes], stack: AsyncExitStack
+) -> web.AppRunner:
+    runner = web.AppRunner(wire.application(parts, callers, families), access_log=None, shutdown_timeout=3)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     return runner

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hmac
+import ipaddress
 import json
 import logging
 import secrets
@@ -25,6 +26,8 @@ from hutch.work.operations import Operation
 log = logging.getLogger(__name__)
 
 _PAUSE, _PAUSE_MOST = 0.5, 10.0
+_REMEMBERED = 4096
+"""Origins of wrong secrets that are remembered at the most: an attacker with many does not fill the memory."""
 
 
 def document(record: CertificateRecord) -> dict[str, Any]:
@@ -116,15 +119,30 @@ def _common_name(pem: str) -> str:
 async def _admit(parts: Parts, caller: Caller, secret: str) -> TokenRecord | None:
     """The token that `secret` is, None for the trust password. Forbidden for anything else, slower with each try."""
     address = caller.requestor.address
-    async with parts.locks.hold(f"admit/{address}"):
+    origin = _origin(address)
+    async with parts.locks.hold(f"admit/{origin}"):
         token = _token(parts, secret)
         if token is not None or await _is_password(parts, secret):
-            parts.failures.pop(address, None)
+            parts.failures.pop(origin, None)
             return token
-        failures = parts.failures[address] = parts.failures.get(address, 0) + 1
+        failures = parts.failures.pop(origin, 0) + 1
+        parts.failures[origin] = failures
+        if len(parts.failures) > _REMEMBERED:
+            del parts.failures[next(iter(parts.failures))]
         log.warning("a wrong token or password from %s, %d in a row", address, failures)
         await asyncio.sleep(min(_PAUSE * 2 ** (failures - 1), _PAUSE_MOST))
     raise Forbidden("not authorized")
+
+
+def _origin(address: str) -> str:
+    """What one attacker has of addresses: an IPv4 address, or an IPv6 network of 64 bits."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address) or found.ipv4_mapped:
+        return str(getattr(found, "ipv4_mapped", None) or found)
+    return str(ipaddress.ip_network((int(found), 64), strict=False))
 
 
 def _token(parts: Parts, text: str) -> TokenRecord | None:

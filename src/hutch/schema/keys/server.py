@@ -23,6 +23,9 @@ KEYS: dict[str, Key] = {
     "core.remote_token_expiry": Key(
         "How long a new trust token is good: 30M, 1d, 2w; empty: until used", check=_expiry
     ),
+    "core.trust_ca_certificates": boolean(
+        "Whether clients whose certificate the authority of DIR/server.ca signed are trusted without more", "true"
+    ),
     "core.trust_password": text("Password by which a client makes its certificate trusted; off when empty"),
     "images.compression_algorithm": text("Compression of new images", "gzip"),
 }
