@@ -90,6 +90,31 @@ def test_admin_shutdown_stops_cleanly_and_the_next_start_brings_back(own: Host) 
     assert own.get("/1.0/instances/was-off")["status"] == "Stopped"
 
 
+def test_what_a_guest_asks_for_when_the_host_goes_down(hosts: Hosts) -> None:
+    host = hosts(arguments=("--boot-id", "first"))
+    host.prepare()
+    host.import_image(images.built("busybox"), "busybox")
+    for name, action in (("keeps", "stateful-stop"), ("cannot", "stateful-stop"), ("plain", "stop")):
+        allowed = str(name != "cannot").lower()
+        config = {"boot.host_shutdown_action": action, "migration.stateful": allowed}
+        host.create(name, "busybox", config=config)
+        host.exec(name, "sh", "-c", "(while :; do sleep 1; done) >/dev/null 2>&1 </dev/null &")
+
+    host.hutch("admin", "shutdown")
+    wait_until(lambda: host.daemon is not None and host.daemon.poll() == 0, 60, what="the daemon has ended")
+    host.daemon = None
+    host.arguments = ("--boot-id", "second")
+    host.start()
+
+    def back(name: str) -> bool:
+        return bool(host.get(f"/1.0/instances/{name}")["status"] == "Running")
+
+    wait_until(lambda: all(back(name) for name in ("keeps", "cannot", "plain")), 60, what="every guest is back")
+    processes = {name: host.state(name)["processes"] for name in ("keeps", "cannot", "plain")}
+    assert processes["keeps"] > processes["cannot"] == processes["plain"]
+    assert not host.get("/1.0/instances/keeps")["stateful"]
+
+
 def test_autostart_after_a_boot_of_the_host_in_order_and_with_delays(hosts: Hosts) -> None:
     host = hosts(arguments=("--boot-id", "first"))
     host.prepare()

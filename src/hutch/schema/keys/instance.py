@@ -69,6 +69,11 @@ KEYS: dict[str, Key] = {
     "boot.autostart": boolean("Start with the host; without it the last power state is restored", "", live=True),
     "boot.autostart.delay": integer("Seconds to wait after the start before the next instance is started", "0"),
     "boot.autostart.priority": integer("Instances with a higher number start earlier", "0"),
+    "boot.host_shutdown_action": choice(
+        "What happens to the guest when the host goes down: stateful-stop keeps its memory for the next start",
+        *("stop", "force-stop", "stateful-stop"),
+        default="stop",
+    ),
     "boot.host_shutdown_timeout": integer("Seconds that the guest is given to stop when the host goes down", "30"),
     "boot.stop.priority": integer("Instances with a higher number stop earlier", "0"),
     "cluster.evacuate": text("What an evacuation does with the instance", "auto"),

@@ -131,13 +131,29 @@ async def shutdown(parts: Parts) -> None:
 
 async def _shut_down(parts: Parts, record: InstanceRecord) -> None:
     project, name = record.project, record.name
+    action = expand.of(parts.state, record)[0].get("boot.host_shutdown_action")
     async with parts.locks.hold(instance_lock(project, name)):
-        if parts.runtime.running(project, name) is None:
+        running = parts.runtime.running(project, name)
+        if running is None:
             return
-        await parts.runtime.shutdown(project, name)
-        if not await parts.runtime.wait(project, name, _number(parts, record, "boot.host_shutdown_timeout")):
+        if action == "stateful-stop" and await _saved(parts, record, running):
+            return
+        if action != "force-stop":
+            await parts.runtime.shutdown(project, name)
+        seconds = 0 if action == "force-stop" else _number(parts, record, "boot.host_shutdown_timeout")
+        if not seconds or not await parts.runtime.wait(project, name, seconds):
             await parts.runtime.kill(project, name)
         await power.cleared(parts, project, name, power="RUNNING")
+
+
+async def _saved(parts: Parts, record: InstanceRecord, running: Running) -> bool:
+    """Stop the guest with its state; false, with a word in the log, when that cannot be: a clean stop is the next best."""
+    try:
+        await power.save_held(parts, record, running, power="RUNNING")
+    except HutchError as error:
+        log.warning("instance %s is stopped without its state: %s", record.name, error)
+        return parts.runtime.running(record.project, record.name) is None
+    return True
 
 
 def _number(parts: Parts, record: InstanceRecord, key: str) -> int:

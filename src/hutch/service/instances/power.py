@@ -128,17 +128,23 @@ async def save(parts: Parts, project: str, name: str) -> None:
         running = parts.runtime.running(project, name)
         if running is None:
             raise Conflict("The instance is already stopped")
-        await state.check(parts, record, running)
-        await parts.doors.close(project, name)  # A connection of the guest's to the outside cannot be saved.
-        try:
-            await state.save(parts, record)
-        except BaseException:
-            if parts.runtime.running(project, name) is not None:
-                await launch.guest_folder(parts, record, expand.of(parts.state, record)[0])
-            raise
-        await cleared(parts, project, name)
-        await state.remember(parts, record, stateful=True)
+        await save_held(parts, record, running)
         parts.events.lifecycle("instance-stopped", render.url(project, name), project)
+
+
+async def save_held(parts: Parts, record: InstanceRecord, running: Running, power: str = "STOPPED") -> None:
+    """`save` for an instance whose lock is held; `power` is remembered as its last state."""
+    project, name = record.project, record.name
+    await state.check(parts, record, running)
+    await parts.doors.close(project, name)  # A connection of the guest's to the outside cannot be saved.
+    try:
+        await state.save(parts, record)
+    except BaseException:
+        if parts.runtime.running(project, name) is not None:
+            await launch.guest_folder(parts, record, expand.of(parts.state, record)[0])
+        raise
+    await cleared(parts, project, name, power=power)
+    await state.remember(parts, record, stateful=True)
 
 
 async def _end(parts: Parts, record: InstanceRecord, *, force: bool, timeout: float | None) -> None:
