@@ -62,6 +62,22 @@ class Held(ABC):
         """Let the saved guest go on, or remove the restored one."""
 
 
+@dataclass(frozen=True)
+class Obstacle:
+    """What keeps a guest's state from being saved: the process by its name and pid on the host, if it is one's.
+
+    `sandboxed`: it comes of how the guest's init system confines its services.
+    """
+
+    reason: str
+    process: str = ""
+    pid: int = 0
+    sandboxed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.process} (process {self.pid} of the host) {self.reason}" if self.pid else self.reason
+
+
 Ended = Callable[[str, str, str], None]
 """Called from the event loop with project, name and the target (`stop` or `reboot`) when a guest has ended."""
 
@@ -103,8 +119,8 @@ class Runtime(ABC):
         """Wait until the guest and its monitor are gone; false when `timeout` seconds were not enough."""
 
     @abstractmethod
-    def obstacles(self, project: str, name: str) -> list[str]:
-        """What keeps the running guest's state from being saved, as sentences; call it in a thread."""
+    def obstacles(self, project: str, name: str) -> list[Obstacle]:
+        """What keeps the running guest's state from being saved; call it in a thread. Unsupported where nothing can save it."""
 
     @abstractmethod
     async def save(self, project: str, name: str, images: Path) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from hutch.errors import Conflict, HutchError, NotFound, ToolFailed
 from hutch.kernel import cgroup, run, statistics
-from hutch.runtime.base import Ended, Held, Running, Runtime, Usage
+from hutch.runtime.base import Ended, Held, Obstacle, Running, Runtime, Usage
 from hutch.runtime.enter import Door, Errand, Session
-from hutch.runtime.lxc import config, criu, find, held, locks, record, seccomp, signals
+from hutch.runtime.lxc import config, criu, find, held, locks, obstacles, record, seccomp, signals
 from hutch.runtime.lxc import log as lxc_log
 from hutch.runtime.lxc.guest import Guest, clear
 from hutch.runtime.plan import LaunchPlan
@@ -118,9 +118,10 @@ class Driver(Runtime):
             reason = reason or await asyncio.to_thread(lxc_log.reason, plan.directory / config.LOG)
             raise ToolFailed(["criu restore"], error.code, reason or error.stderr) from error
 
-    def obstacles(self, project: str, name: str) -> list[str]:
+    def obstacles(self, project: str, name: str) -> list[Obstacle]:
         guest = self._guest(project, name)
-        return criu.obstacles(guest.group, guest.running.init)
+        criu.program()
+        return obstacles.found(guest.group, guest.running.init)
 
     async def save(self, project: str, name: str, images: Path) -> None:
         guest = self._guest(project, name)

@@ -12,7 +12,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import hutch.helper
 from hutch.errors import HutchError, ToolFailed, Unsupported
 from hutch.kernel import run
 from hutch.kernel.cgroup import Group
-from hutch.runtime.lxc import routes, watches
+from hutch.runtime.lxc import mounts, obstacles, routes, watches
 from hutch.runtime.lxc.config import CONFIG, MONITOR_PID, bound
 from hutch.runtime.plan import LaunchPlan
 
@@ -33,10 +33,11 @@ _BOTH = (
     *("-v2", "--tcp-established", "--file-locks", "--link-remap", "--ext-mount-map", "auto"),
     *("--enable-external-sharing", "--enable-external-masters", "--manage-cgroups=soft", "--network-lock", "nftables"),
 )
-_ALONE = ("uts", "ipc", "user", "pid", "time")
 _ERROR = re.compile(r"^(?:\([\d.]+\)\s+)?(?:\s*\d+: )?Error \([^)]*\): (.*)$", re.MULTILINE)
 _CULPRIT = re.compile(r"\(pid: (\d+)\) failed with")
-_FOLLOWS = re.compile(r"RLIMIT_NOFILE|tables(?:-legacy)?-save|FAILED|failed\.$|exited, status|Can't wait|notify")
+_FOLLOWS = re.compile(
+    r"RLIMIT_NOFILE|tables(?:-legacy)?-(?:save|restore)|FAILED|failed\.$|exited, status|Can't wait|notify"
+)
 
 
 def program() -> str:
@@ -51,45 +52,6 @@ async def version() -> str:
     """CRIU's own number for itself."""
     words = (await run.run([program(), "--version"])).split()
     return words[1] if len(words) > 1 else ""
-
-
-def obstacles(group: Group, init: int) -> list[str]:
-    """What keeps CRIU from dumping the guest, as sentences; reads /proc. Raises Unsupported without CRIU."""
-    program()
-    pids = group.processes()
-    own: dict[str, str] = {}
-    found = []
-    for pid in sorted(pids - {init}):
-        with contextlib.suppress(OSError):
-            who, parent = _who(pid)
-            if parent not in pids:
-                found.append(f"{who} was started from outside (an exec session): end it")
-                continue
-            for kind in _ALONE:
-                if _namespace(pid, kind) != _namespace(init, kind):
-                    found.append(f"{who} has a {kind} namespace of its own")
-            if (mounts := _namespace(pid, "mnt")) != _namespace(init, "mnt"):
-                own.setdefault(mounts, who)
-            if any("io_uring" in name for name in _open_files(pid)):
-                found.append(f"{who} uses io_uring")
-    if len(own) > 1:
-        found.append(f"{' and '.join(own.values())} have each mounts of their own")
-    return found
-
-
-def _who(pid: int) -> tuple[str, int]:
-    front, _, back = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
-    return f"{front.partition('(')[2]} (process {pid} of the host)", int(back.split()[1])
-
-
-def _namespace(pid: int, kind: str) -> str:
-    return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
-
-
-def _open_files(pid: int) -> Iterator[str]:
-    for path in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            yield str(path.readlink())
 
 
 async def dump(init: int, group: Group, images: Path) -> None:
@@ -146,6 +108,7 @@ def restoring(plan: LaunchPlan, images: Path, group: Group, hook: Sequence[str] 
     """
     watches.use_paths(images)
     routes.use_gateways(images)
+    mounts.part_unrelated(images)
     folder = images / "front"
     folder.mkdir(mode=0o700, exist_ok=True)
     _script(folder / "criu", f'exec {_python("front")} "$@"')
@@ -226,7 +189,7 @@ def _dump_reason(log: Path) -> str:
     first = reason(log)
     with contextlib.suppress(OSError):
         if found := _CULPRIT.search(log.read_text(errors="replace")):
-            return f"{_who(int(found[1]))[0]}: {first}"
+            return f"{obstacles.who(int(found[1]))[0]} (process {found[1]} of the host): {first}"
     return first
 
 

@@ -3,7 +3,8 @@
 https://protobuf.dev/programming-guides/encoding
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Value = int | bytes
 Change = Callable[[bytes], bytes]
@@ -46,6 +47,20 @@ def changed(message: bytes, changes: Mapping[int, Change]) -> bytes:
         text(field, changes[field](value)) if field in changes and isinstance(value, bytes) else written
         for field, value, written in fields(message)
     )
+
+
+def entries(image: bytes) -> Iterator[bytes]:
+    """The messages of an image: behind two magic numbers each follows its length."""
+    at = 8
+    while at < len(image):
+        (size,) = struct.unpack_from("<I", image, at)
+        yield image[at + 4 : at + 4 + size]
+        at += 4 + size
+
+
+def image(like: bytes, messages: Iterable[bytes]) -> bytes:
+    """An image that begins with the magic numbers of another and holds these messages."""
+    return like[:8] + b"".join(struct.pack("<I", len(each)) + each for each in messages)
 
 
 def _varint(value: int) -> bytes:

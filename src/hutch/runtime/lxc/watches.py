@@ -56,7 +56,7 @@ def note(init: int, pids: Iterable[int], images: Path) -> None:
         + protobuf.text(3, os.fsencode(path) if path != "/" else b"/.")
         for (device, inode), path in found.items()
     )
-    (images / CACHE).write_bytes(_MAGIC + b"".join(map(_entry, entries)))
+    (images / CACHE).write_bytes(protobuf.image(_MAGIC, entries))
 
 
 def _of(pid: int) -> Iterator[Watch]:
@@ -157,7 +157,7 @@ def use_paths(images: Path) -> None:
     """Give every watch that CRIU stored by its handle alone the path that was noted: another root has other inodes. Blocks."""
     known = {
         (protobuf.first(each, 1), protobuf.first(each, 2)): protobuf.first(each, 3)
-        for each in _entries((images / CACHE).read_bytes())
+        for each in protobuf.entries((images / CACHE).read_bytes())
     }
 
     def handle(device: protobuf.Value | None, inode: protobuf.Value | None, message: bytes) -> bytes:
@@ -182,19 +182,6 @@ def use_paths(images: Path) -> None:
         14: partial(protobuf.changed, changes={6: fanotify}),
     }
     data = (images / FILES).read_bytes()
-    new = data[:8] + b"".join(map(_entry, (protobuf.changed(each, kinds) for each in _entries(data))))
+    new = protobuf.image(data, (protobuf.changed(each, kinds) for each in protobuf.entries(data)))
     if new != data:
         (images / FILES).write_bytes(new)
-
-
-def _entries(image: bytes) -> Iterator[bytes]:
-    """The messages of an image: behind two magic numbers each follows its length."""
-    at = 8
-    while at < len(image):
-        (size,) = struct.unpack_from("<I", image, at)
-        yield image[at + 4 : at + 4 + size]
-        at += 4 + size
-
-
-def _entry(message: bytes) -> bytes:
-    return struct.pack("<I", len(message)) + message

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from hutch.errors import Conflict, HutchError, Invalid, ToolFailed, Unsupported
-from hutch.kernel import safepath, tree
+from hutch.kernel import mount, safepath, tree
 from hutch.kernel.credentials import as_root_of, root_of
 from hutch.kernel.idmap import IdMap
 from hutch.runtime.base import Running
@@ -26,33 +27,17 @@ _FOLDER, _FILE = f"{_SYSTEMD}/service.d", "zzz-hutch-stateful.conf"
 _DROP_IN = """\
 # Written by hutch while migration.stateful=true: what a guest may not have for its memory to be saved.
 [Service]
-ImportCredential=
 LoadCredential=
 LoadCredentialEncrypted=
 SetCredential=
 SetCredentialEncrypted=
-DynamicUser=no
-InaccessiblePaths=
-PrivateDevices=no
 PrivateIPC=no
-PrivateMounts=no
-PrivateNetwork=no
-PrivateTmp=no
 PrivateUsers=no
-ProcSubset=all
-ProtectClock=no
-ProtectControlGroups=no
-ProtectHome=no
 ProtectHostname=no
-ProtectKernelLogs=no
-ProtectKernelModules=no
-ProtectKernelTunables=no
-ProtectProc=default
-ProtectSystem=no
-ReadOnlyPaths=
-ReadWritePaths=
-TemporaryFileSystem=
 """
+# Older releases warn of a word that they do not know, for each service.
+_NEWER = {254: "ImportCredential=\n", 257: "PrivatePIDs=no\nPrivateTmp=no\n"}
+_LIBRARY = re.compile(r"libsystemd-shared-(\d+)")
 
 
 def images(parts: Parts, record: InstanceRecord) -> Path:
@@ -81,9 +66,37 @@ def _place(root: int) -> None:
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(_FILE, flags, 0o644, dir_fd=folder), "w") as file:
-            file.write(_DROP_IN)
+            file.write(drop_in(root))
     finally:
         os.close(folder)
+
+
+def drop_in(root: int) -> str:
+    """What is placed in the guest: lines for the services of its systemd, with what its release knows."""
+    version = _systemd_version(root)
+    return _DROP_IN + "".join(line for since, line in _NEWER.items() if version >= since)
+
+
+def _systemd_version(root: int) -> int:
+    """By the name of its library; 0 when there is none."""
+    places = [
+        "/usr/lib/systemd",
+        *(f"/usr/lib/{name}/systemd" for name in _names(root, "/usr/lib") if "-linux-" in name),
+    ]
+    found = [int(match[1]) for place in places for name in _names(root, place) if (match := _LIBRARY.match(name))]
+    return max(found, default=0)
+
+
+def _names(root: int, path: str) -> list[str]:
+    try:
+        with (
+            mount.closing(safepath.resolve(root, path, os.O_DIRECTORY)) as folder,
+            mount.closing(safepath.reopen(folder, os.O_RDONLY)) as opened,
+            os.scandir(opened) as entries,
+        ):
+            return [entry.name for entry in entries]
+    except OSError:
+        return []
 
 
 def _take_away(root: int) -> None:
@@ -106,22 +119,28 @@ def _take_away(root: int) -> None:
 
 async def check(parts: Parts, record: InstanceRecord, running: Running) -> None:
     """Refuse what cannot be saved, in words, before anything happens."""
-    config, _ = expand.of(parts.state, record)
-    if not keys.flag(config, KEY):
-        raise Invalid(f"Stateful stop requires {KEY} to be set to true, and the instance to be restarted after that")
-    if record.ephemeral:
-        raise Invalid("An ephemeral instance is deleted when it stops: it cannot be stopped with its state")
-    if keys.privileged(config):
-        raise Unsupported("The state of a privileged instance cannot be saved")
-    if running.frozen:
-        raise Conflict("The instance is frozen: resume it before it is stopped with its state")
+    for error in objections(parts, record, running):
+        raise error
     found = await asyncio.to_thread(parts.runtime.obstacles, record.project, record.name)
     if found:
         hint = f" (a restart with {KEY}=true switches off the sandboxing of systemd's units)"
-        reasons = "; ".join(found[:5]) + (
-            hint if any("of its own" in each or "of their own" in each for each in found) else ""
-        )
+        reasons = "; ".join(map(str, found[:5])) + (hint if any(each.sandboxed for each in found) else "")
         raise Conflict(f"The instance cannot be stopped with its state now: {reasons}")
+
+
+def objections(
+    parts: Parts, record: InstanceRecord, running: Running, what: str = "Stateful stop"
+) -> Iterator[HutchError]:
+    """What speaks against it in how the instance is set up."""
+    config, _ = expand.of(parts.state, record)
+    if not keys.flag(config, KEY):
+        yield Invalid(f"{what} requires {KEY} to be set to true, and the instance to be restarted after that")
+    if record.ephemeral:
+        yield Invalid("An ephemeral instance is deleted when it stops: it cannot be stopped with its state")
+    if keys.privileged(config):
+        yield Unsupported("The state of a privileged instance cannot be saved")
+    if running.frozen:
+        yield Conflict("The instance is frozen: resume it before it is stopped with its state")
 
 
 async def save(parts: Parts, record: InstanceRecord) -> None:
