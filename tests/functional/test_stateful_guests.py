@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.hosts import Host, wait_until
+from tests.hosts import ApiError, Host, wait_until
 
 # Watches two folders by inotify and one by fanotify, holds a file that has no name any more, and tells what it sees.
 PROGRAM = r"""
@@ -82,6 +82,53 @@ def test_watches_and_unlinked_files_survive_on_every_pool(
     assert [line for line in told if len(line) == 2] == ["a1", "b1", "a2", "b2"]
     assert told.count("still here") >= 2
     assert "new" in host.exec(name, "systemd-run", "--quiet", "--wait", "--pipe", "echo", "new").stdout
+
+
+RING = r"""
+my $parameters = "\0" x 120;
+syscall(425, 8, $parameters) >= 0 or die;
+open(READY, ">", "/run/ring"); sleep 600 while 1;
+"""
+SANDBOX = "PrivateDevices=yes\nProtectSystem=strict\nProtectHome=yes\nProtectControlGroups=yes\nProtectProc=invisible\n"
+
+
+@pytest.mark.parametrize("release", ["debian", "debian13"])
+def test_services_keep_their_sandboxes(
+    host: Host, release: str, request: pytest.FixtureRequest, guest: Callable[..., str]
+) -> None:
+    name = guest(request.getfixturevalue(release), config={"migration.stateful": "true"})
+    up(host, name)
+    for unit in ("one", "two"):
+        text = f"[Service]\nExecStart=sleep infinity\n{SANDBOX}"
+        host.call("POST", f"/1.0/instances/{name}/files?path=/run/systemd/system/{unit}.service", text.encode())
+    host.exec(name, "systemctl", "start", "one", "two")
+    before = mount_namespaces(host, name)
+
+    power(host, name, "stop")
+    power(host, name, "start")
+
+    assert mount_namespaces(host, name) == before >= 5
+    for unit in ("one", "two"):
+        pid = host.exec(name, "systemctl", "show", "-P", "MainPID", unit).stdout.strip()
+        refused = host.exec(name, "nsenter", "-t", pid, "-m", "touch", "/usr/x", check=False)
+        assert "Read-only file system" in refused.stderr
+    host.exec(name, "systemctl", "restart", "one", "systemd-logind")
+
+
+def mount_namespaces(host: Host, name: str) -> int:
+    found = host.exec(name, "sh", "-c", "readlink /proc/[0-9]*/ns/mnt || :")
+    return len(set(found.stdout.split()))
+
+
+def test_what_stands_in_the_way_is_said_by_process(host: Host, debian: str, guest: Callable[..., str]) -> None:
+    name = guest(debian, config={"migration.stateful": "true"})
+    up(host, name)
+    host.call("POST", f"/1.0/instances/{name}/files?path=/root/ring", RING.encode())
+    host.exec(name, "systemd-run", "--quiet", "perl", "/root/ring")
+    wait_until(lambda: host.exec(name, "test", "-e", "/run/ring", check=False).returncode == 0, what="it has its ring")
+
+    with pytest.raises(ApiError, match=r"perl \(process \d+ of the host\) uses io_uring"):
+        power(host, name, "stop")
 
 
 def test_debian_13_goes_on_and_its_systemd_rests(host: Host, debian13: str, guest: Callable[..., str]) -> None:

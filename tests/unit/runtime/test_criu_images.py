@@ -1,11 +1,12 @@
 """CRIU's images, as far as hutch amends them."""
 
 import struct
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hutch.runtime.lxc import protobuf, routes, watches
+from hutch.runtime.lxc import mounts, protobuf, routes, watches
 
 numbers = st.integers(0, 2**64 - 1)
 fields = st.lists(st.tuples(st.integers(1, 2**20), numbers | st.binary(max_size=300)))
@@ -67,3 +68,20 @@ def test_a_route_loses_the_number_of_its_next_hop_only() -> None:
     saved = magic + _route(gateway, odd) + _route(_attribute(30, bytes(4)), gateway, odd)
 
     assert routes.without_nexthop_ids(saved) == magic + _route(gateway, odd) * 2
+
+
+def _mount(root: bytes, *, follows: int, shared: int = 0) -> bytes:
+    return protobuf.text(6, root) + (protobuf.number(10, shared) if shared else b"") + protobuf.number(11, follows)
+
+
+def test_mounts_of_folders_beside_each_other_follow_nothing(tmp_path: Path) -> None:
+    first, second = tmp_path / "mountpoints-13.img", tmp_path / "mountpoints-14.img"
+    whole, inner, shared = _mount(b"/", follows=7), _mount(b"/a/b", follows=7), _mount(b"/c", follows=9, shared=4)
+    one, two, below = (_mount(root, follows=9) for root in (b"/p/one", b"/p/two.long", b"/p/one/x"))
+    first.write_bytes(protobuf.image(b"criumnts", [whole, one, shared]))
+    second.write_bytes(protobuf.image(b"criumnts", [inner, two, below]))
+
+    mounts.part_unrelated(tmp_path)
+
+    assert list(protobuf.entries(first.read_bytes())) == [whole, one, shared]
+    assert list(protobuf.entries(second.read_bytes())) == [inner, protobuf.text(6, b"/p/two.long"), below]

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from hutch.errors import HutchError, ToolFailed
-from hutch.helper.criu_front import save_groups
+from hutch.helper.criu_front import save_groups, watch_pressure
 from hutch.kernel import pidfd, run
 from hutch.kernel.cgroup import Group
 from hutch.runtime.base import Held
@@ -154,6 +154,7 @@ class _Restored(Held):
         finally:
             reached.cancel()
         await asyncio.to_thread(self._groups[0].write, plan.limits)
+        await asyncio.to_thread(watch_pressure, str(criu.unified(self._groups[0])))
 
     async def lost(self) -> str:
         if self._program is None:

@@ -36,7 +36,7 @@ PrivateUsers=no
 ProtectHostname=no
 """
 # Older releases warn of a word that they do not know, for each service.
-_NEWER = {254: "ImportCredential=\n", 257: "PrivatePIDs=no\nPrivateTmp=no\n"}
+_NEWER = {254: "ImportCredential=\nMemoryPressureWatch=off\n", 257: "DynamicUser=no\nPrivatePIDs=no\nPrivateTmp=no\n"}
 _LIBRARY = re.compile(r"libsystemd-shared-(\d+)")
 
 
