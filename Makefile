@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo demo-clean test lint format bench lock install uninstall clean distclean
+.PHONY: help setup demo demo-clean test lint format docs bench lock install uninstall clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ lint: setup ## format, style, types and imports only
 
 format: setup ## put the code into the one format
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+docs: setup ## write what is generated in docs/ anew
+	@scripts/docs
 
 bench: setup ## measure; writes docs/benchmarks.md
 	@$(PYTHON) -m bench --write

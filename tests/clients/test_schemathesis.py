@@ -73,8 +73,13 @@ def test_no_request_breaks_the_daemon_and_answers_are_as_described(hosts: Callab
         ]
         words += ["--request-timeout", "60", "--generation-database", "none", "--mode", "all", "--warnings", "off"]
         words += ["--exclude-path-regex", UPGRADES]
-        environment = os.environ | {"SCHEMATHESIS_HOOKS": HOOKS, "ST_REAL": str(real), "ST_SEEN": str(seen)}
-        done = subprocess.run(words, env=environment, cwd=Path.cwd(), capture_output=True, text=True, check=False)
+        environment = os.environ | {
+            "SCHEMATHESIS_HOOKS": HOOKS,
+            "PYTHONPATH": str(Path.cwd()),
+            "ST_REAL": str(real),
+            "ST_SEEN": str(seen),
+        }
+        done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout[-12_000:] + done.stderr[-2000:]
     answered = [line.split() for line in seen.read_text().splitlines()]

@@ -229,7 +229,16 @@ def _readable(descriptor: int, seconds: float) -> bool:
 
 @pytest.mark.parametrize(
     ("kind", "part"),
-    [("instance", "guest"), ("image", "busybox"), ("profile", "default"), ("network", "hutchbr0"), ("pool", "default")],
+    [
+        ("instance", "guest"),
+        ("image", "busybox"),
+        ("profile", "default"),
+        ("network", "hutchbr0"),
+        ("pool", "default"),
+        ("key", "limits.memory"),
+        ("network-key", "ipv4.nat"),
+        ("instance-or-key", "core.https_address"),
+    ],
 )
 def test_names_for_the_shell(host: Host, guest: Guest, kind: str, part: str) -> None:
     guest(start=False)

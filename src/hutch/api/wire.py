@@ -138,13 +138,33 @@ class Request:
         wanted = self.project if project is None else project
         return path if wanted == "default" else f"{path}?project={quote(wanted, safe='')}"
 
+    @property
+    def state_fields(self) -> frozenset[str] | None:
+        """What `recursion=2;fields=state.disk,state.network` asks for of the state: None for all, nothing for no state."""
+        for word in self.query.get("recursion", "").split(";")[1:]:
+            name, _, value = word.partition("=")
+            if name.strip() == "fields":
+                return frozenset(each.strip() for each in value.split(",") if each.strip())
+        return None
+
     def matching(self, documents: Iterable[Document]) -> list[Document]:
         """The documents that the `filter` of the query accepts."""
-        text = self.query.get("filter", "")
-        if not text:
-            return list(documents)
-        accepts = filters.parse(text)
+        accepts = self._accepts()
         return [document for document in documents if accepts(document)]
+
+    def _accepts(self) -> Callable[[Any], bool]:
+        text = self.query.get("filter", "")
+        return filters.parse(text) if text else lambda _: True
+
+    def listing(
+        self, things: Iterable[Document], document: Callable[[Document], Any], url: Callable[[Document], str]
+    ) -> list[Any]:
+        """The URLs, or with recursion the documents, of the things that the `filter` of the query accepts."""
+        if not self.recursion and not self.query.get("filter"):
+            return [url(each) for each in things]
+        accepts = self._accepts()
+        shown = [(document(each), url(each)) for each in things]
+        return [made if self.recursion else where for made, where in shown if accepts(made)]
 
     def match_etag(self, editable: Any) -> None:
         """PreconditionFailed when If-Match names another version of the thing."""

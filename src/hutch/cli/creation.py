@@ -26,7 +26,15 @@ def arguments() -> tuple[Argument, ...]:
 def overrides() -> tuple[Argument, ...]:
     """What may differ from the image, or from the instance that is copied."""
     return (
-        arg("-c", "--config", action="append", default=[], metavar="KEY=VALUE", help="a configuration key"),
+        arg(
+            "-c",
+            "--config",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="a configuration key",
+            complete="key",
+        ),
         arg("-d", "--device", action="append", default=[], metavar="DEVICE,KEY=VALUE", help="a key of a device"),
         arg("-p", "--profile", action="append", metavar="PROFILE", help="a profile to apply", complete="profile"),
         arg("--no-profiles", action="store_true", help="apply no profile"),

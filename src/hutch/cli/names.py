@@ -28,6 +28,23 @@ def _operations(client: Client) -> list[str]:
     return [url.rpartition("/")[2] for urls in (client.get("/1.0/operations") or {}).values() for url in urls]
 
 
+def _keys(entity: str) -> Names:
+    """The config keys of one of the kinds that /1.0/metadata/configuration tells of; `device-`: of all that begin so."""
+
+    def names(client: Client) -> list[str]:
+        configs = client.get("/1.0/metadata/configuration")["configs"]
+        groups = [
+            group
+            for name, groups in configs.items()
+            if name == entity or (entity.endswith("-") and name.startswith(entity))
+            for kind, group in groups.items()
+            if kind != "volume-conf"
+        ]
+        return sorted({key for group in groups for row in group["keys"] for key in row if not key.endswith("*")})
+
+    return names
+
+
 KINDS: dict[str, Names] = {
     "instance": _listed("/1.0/instances"),
     "image": _images,
@@ -37,6 +54,12 @@ KINDS: dict[str, Names] = {
     "network": _listed("/1.0/networks"),
     "pool": _listed("/1.0/storage-pools"),
     "operation": _operations,
+    "key": _keys("instance"),
+    "device-key": _keys("device-"),
+    "network-key": _keys("network-"),
+    "pool-key": _keys("storage-"),
+    "project-key": _keys("project"),
+    "instance-or-key": lambda client: [*_listed("/1.0/instances")(client), *_keys("server")(client)],
     "recipe": lambda _: ["debian/12", "debian/13", "busybox", "debian/12/cloud", "debian/13/cloud"],
 }
 

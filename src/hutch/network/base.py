@@ -3,12 +3,13 @@
 import asyncio
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from hutch.schema.base import Config
+from hutch.schema.keys.base import Key
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,11 @@ class Reservation:
 
 
 class NetworkDriver(ABC):
-    """One network. `path` is its folder (DIR/networks/NAME), `name` its interface, `nictype` how nics join it."""
+    """One network. `path` is its folder (DIR/networks/NAME), `name` its interface, `nictype` how nics join it, `keys` what its
+    config may hold."""
 
     nictype: ClassVar[str]
+    keys: ClassVar[Mapping[str, Key]] = {}
 
     def __init__(self, name: str, path: Path, config: Config) -> None:
         self.name, self.path, self.config = name, path, config

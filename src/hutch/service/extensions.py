@@ -109,4 +109,6 @@ EXTENSIONS = [
     "network_hwaddr",
     "network_dhcp_expiry",
     "network_dhcp_gateway",
+    "metadata_configuration",
+    "instances_state_selective_recursion",
 ]

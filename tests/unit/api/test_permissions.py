@@ -79,6 +79,7 @@ TABLE: dict[str, set[str]] = {
     "GET /1.0/networks/{name}": INSIDE,
     "GET /1.0/networks/{name}/leases": INSIDE,
     "GET /1.0/networks/{name}/state": INSIDE,
+    "GET /1.0/metadata/configuration": TRUSTED,
     "GET /1.0/openapi.json": TRUSTED,
     "GET /1.0/operations": INSIDE,
     "* /1.0/operations/{id}": TRUSTED,

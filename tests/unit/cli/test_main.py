@@ -246,5 +246,19 @@ def test_shells_complete_commands_options_and_names(daemon: Fake, shell: str) ->
     assert complete(shell, "hutch completion z", daemon) == ["zsh"]
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_config_keys(daemon: Fake, shell: str) -> None:
+    daemon.answers["GET", "/1.0/instances"] = ["/1.0/instances/web"]
+    daemon.answers["GET", "/1.0/metadata/configuration"] = {
+        "configs": {
+            "instance": {"limits": {"keys": [{"limits.cpu": {}}, {"limits.memory": {}}, {"user.*": {}}]}},
+            "server": {"core": {"keys": [{"core.https_address": {}}]}},
+        }
+    }
+    assert complete(shell, "hutch config set ", daemon) == ["core.https_address", "web"]
+    assert complete(shell, "hutch config set web limits.m", daemon) == ["limits.memory"]
+    assert complete(shell, "hutch config unset web ", daemon) == ["limits.cpu", "limits.memory"]
+
+
 def test_completion_offers_nothing_when_there_is_no_daemon(hutch: Hutch, tmp_path: Path) -> None:
     assert hutch("--dir", str(tmp_path), "__complete", "instance") == (0, "", "")

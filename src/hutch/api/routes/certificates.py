@@ -16,9 +16,7 @@ routes = Routes(scoped=False, reads=Permission.TRUSTED, writes=Permission.TRUSTE
 @routes("GET", "/1.0/certificates", gives=list[Certificate])
 async def list_all(request: Request) -> Any:
     records = certificates.known(request.parts, request.caller)
-    if not request.recursion:
-        return [f"/1.0/certificates/{record.fingerprint}" for record in records]
-    return request.matching([certificates.document(record) for record in records])
+    return request.listing(records, certificates.document, lambda record: f"/1.0/certificates/{record.fingerprint}")
 
 
 @routes("POST", "/1.0/certificates", needs=Permission.EVERYBODY)

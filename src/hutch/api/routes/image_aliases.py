@@ -16,9 +16,9 @@ PATH = "/1.0/images/aliases/{name:.+}"
 @routes("GET", "/1.0/images/aliases", gives=list[ImageAlias])
 async def list_all(request: Request) -> Any:
     records = image_aliases.every(request.parts, request.project)
-    if not request.recursion:
-        return [image_aliases.url(request.project, record.name) for record in records]
-    return request.matching([image_aliases.document(record) for record in records])
+    return request.listing(
+        records, image_aliases.document, lambda record: image_aliases.url(request.project, record.name)
+    )
 
 
 @routes("POST", "/1.0/images/aliases")

@@ -38,7 +38,8 @@ async def list_all(request: Request) -> Any:
         return [request.url(request.collection, record.name, project=record.project) for record in records]
     if request.recursion == 1:
         return Rendered(b"[" + b",".join(render.text(request.parts, record) for record in records) + b"]")
-    texts = await asyncio.gather(*(render.full_text(request.parts, record) for record in records))
+    fields = request.state_fields
+    texts = await asyncio.gather(*(render.full_text(request.parts, record, fields=fields) for record in records))
     return Rendered(b"[" + b",".join(texts) + b"]")
 
 
@@ -63,7 +64,10 @@ async def put_all(request: Request, wanted: bulk.BulkPut) -> Operation:
 async def get(request: Request) -> Tagged:
     record = request.parts.state.instances.get(request.project, request["name"])
     if request.recursion:
-        return Tagged(msgspec.Raw(await render.full_text(request.parts, record, usage=True)), render.editable(record))
+        return Tagged(
+            msgspec.Raw(await render.full_text(request.parts, record, usage=True, fields=request.state_fields)),
+            render.editable(record),
+        )
     return Tagged(msgspec.Raw(render.text(request.parts, record)), render.editable(record))
 
 

@@ -36,9 +36,7 @@ async def list_all(request: Request) -> Any:
         for each in await networks.every(request.parts, _place(request))
         if allow.sees_network(request.parts, request.project, each["name"], managed=each["managed"])
     ]
-    if not request.recursion:
-        return [networks.url(_place(request), each["name"]) for each in found]
-    return request.matching(found)
+    return request.listing(found, lambda each: each, lambda each: networks.url(_place(request), each["name"]))
 
 
 @routes("POST", "/1.0/networks")

@@ -26,9 +26,11 @@ async def list_all(request: Request) -> Any:
     records = request.parts.state.profiles.all(*([] if request.all_projects else [_place(request)]))
     if request.all_projects:
         records = [record for record in records if request.sees(record.project)]
-    if not request.recursion:
-        return [request.url("profiles", record.name, project=record.project) for record in records]
-    return request.matching([_document(request, record) for record in records])
+    return request.listing(
+        records,
+        lambda record: _document(request, record),
+        lambda record: request.url("profiles", record.name, project=record.project),
+    )
 
 
 @routes("POST", "/1.0/profiles")

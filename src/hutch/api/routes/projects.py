@@ -21,9 +21,9 @@ def _find(request: Request) -> ProjectRecord:
 @routes("GET", "/1.0/projects", gives=list[Project])
 async def list_all(request: Request) -> Any:
     records = [each for each in request.parts.state.projects.all() if request.caller.sees(each.name)]
-    if not request.recursion:
-        return [projects.url(record.name) for record in records]
-    return request.matching([projects.document(request.parts, record) for record in records])
+    return request.listing(
+        records, lambda record: projects.document(request.parts, record), lambda record: projects.url(record.name)
+    )
 
 
 @routes("POST", "/1.0/projects")

@@ -30,9 +30,11 @@ def _editable(record: SnapshotRecord) -> dict[str, Any]:
 async def list_all(request: Request) -> Any:
     request.parts.state.instances.get(request.project, request["name"])
     records = request.parts.state.snapshots.all(request.project, request["name"])
-    if not request.recursion:
-        return [request.url(request.collection, request["name"], "snapshots", record.name) for record in records]
-    return [render.snapshot_document(record) for record in records]
+    return request.listing(
+        records,
+        render.snapshot_document,
+        lambda record: request.url(request.collection, request["name"], "snapshots", record.name),
+    )
 
 
 @routes("POST", "/1.0/instances/{name}/snapshots")

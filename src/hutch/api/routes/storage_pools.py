@@ -22,9 +22,7 @@ def _document(request: Request, record: PoolRecord) -> dict[str, Any]:
 @routes("GET", "/1.0/storage-pools", gives=list[StoragePool])
 async def list_all(request: Request) -> Any:
     records = request.parts.state.pools.all()
-    if not request.recursion:
-        return [pools.url(record.name) for record in records]
-    return request.matching([_document(request, record) for record in records])
+    return request.listing(records, lambda record: _document(request, record), lambda record: pools.url(record.name))
 
 
 @routes("POST", "/1.0/storage-pools")

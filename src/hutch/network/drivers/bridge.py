@@ -26,6 +26,7 @@ class Driver(NetworkDriver):
     """Everything is made by comparing what is with what the settings ask for: starting twice changes nothing."""
 
     nictype = "bridged"
+    keys = BRIDGE
 
     def __init__(self, name: str, path: Path, config: Config) -> None:
         super().__init__(name, path, config)

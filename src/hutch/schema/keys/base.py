@@ -74,7 +74,8 @@ def any_text(value: str) -> str:
 class Key:
     """One row of a table. `kind` names the type for documentation, `check` raises Invalid for a value that does not fit.
 
-    `live`: applied to a running guest; `required`: must be given.
+    `live`: applied to a running guest; `required`: must be given; `scope`: local where each member of a cluster has a
+    value of its own; `condition`: what must be so for the key to mean something.
     """
 
     help: str
@@ -83,6 +84,17 @@ class Key:
     live: bool = True
     required: bool = False
     check: Callable[[str], object] = any_text
+    scope: str = "global"
+    condition: str = ""
+
+
+USER: dict[str, Key] = {"user.*": Key("Whatever the user likes to keep here; searchable in filters")}
+"""The one prefix below which every kind of thing takes any key."""
+
+
+def prefixes(rows: Mapping[str, Key]) -> tuple[str, ...]:
+    """The prefixes that rows such as `user.*` stand for."""
+    return tuple(name.removesuffix("*") for name in rows if name.endswith("*"))
 
 
 def text(help: str, default: str = "", live: bool = True, required: bool = False) -> Key:

@@ -7,6 +7,7 @@ from hutch.schema import schedule
 from hutch.schema.base import Config
 from hutch.schema.keys import walls
 from hutch.schema.keys.base import (
+    USER,
     Key,
     as_bool,
     as_bytes,
@@ -16,11 +17,23 @@ from hutch.schema.keys.base import (
     choice,
     integer,
     is_bool,
+    prefixes,
     size,
     text,
 )
 
-FREE = ("user.", "volatile.", "environment.", "image.", "linux.sysctl.", "limits.kernel.")
+PATTERNS: dict[str, Key] = USER | {
+    "environment.*": text("A variable of the environment of init, and of what exec and shell run", live=True),
+    "image.*": text("A property of the image that the instance was made from"),
+    "limits.kernel.*": text(
+        "A resource limit of the guest's init (ulimit): NUMBER, SOFT:HARD or unlimited", live=False
+    ),
+    "linux.sysctl.*": text("A setting of the kernel that the guest has for itself", live=False),
+    "volatile.*": text("What hutch notes of the instance"),
+}
+"""Keys of which the part in place of the star is free."""
+
+FREE = prefixes(PATTERNS)
 
 HUGE_PAGES = ("64KB", "1MB", "2MB", "1GB")
 """Sizes of huge pages as the kernel's control groups name them."""
@@ -76,7 +89,9 @@ KEYS: dict[str, Key] = {
     ),
     "boot.host_shutdown_timeout": integer("Seconds that the guest is given to stop when the host goes down", "30"),
     "boot.stop.priority": integer("Instances with a higher number stop earlier", "0"),
-    "cluster.evacuate": text("What an evacuation does with the instance", "auto"),
+    "cluster.evacuate": choice(
+        "What an evacuation does with the instance", "auto", "migrate", "live-migrate", "stop", default="auto"
+    ),
     "limits.cpu": Key("Number of CPUs, or the set of those that may be used", "string", check=_cpus),
     "limits.cpu.allowance": Key(
         "Share of the CPU under load (50%) or a hard limit (25ms/100ms)", "string", "100%", check=_allowance

@@ -1,9 +1,9 @@
 """The keys of storage pools, by driver, and of volumes."""
 
 from hutch.schema import schedule
-from hutch.schema.keys.base import Key, boolean, size, text
+from hutch.schema.keys.base import USER, Key, boolean, prefixes, size, text
 
-FREE = ("user.",)
+FREE = prefixes(USER)
 """Prefixes under which any key is taken."""
 
 VOLUME: dict[str, Key] = {
@@ -21,7 +21,7 @@ VOLUME: dict[str, Key] = {
 _COMMON: dict[str, Key] = {
     "rsync.bwlimit": size("Limit of bytes per second when volumes are moved with rsync; 0 for none", default="0"),
     "rsync.compression": boolean("Compress what rsync moves", default="true"),
-    "source": text("Where the pool is kept: see the driver", live=False),
+    "source": Key("Where the pool is kept: see the driver", live=False, scope="local"),
     "volatile.initial_source": text("The source as it was given when the pool was made"),
     "volatile.uuid": text("The identity of the filesystem that was made for the pool"),
 } | {f"volume.{key}": row for key, row in VOLUME.items() if not key.startswith("volatile.")}

@@ -6,9 +6,21 @@ from ipaddress import ip_network
 
 from hutch.errors import Invalid
 from hutch.schema.base import Config
-from hutch.schema.keys.base import Key, any_text, as_bool, as_bytes, boolean, check_all, choice, integer, text
+from hutch.schema.keys.base import (
+    USER,
+    Key,
+    any_text,
+    as_bool,
+    as_bytes,
+    boolean,
+    check_all,
+    choice,
+    integer,
+    prefixes,
+    text,
+)
 
-FREE = ("user.",)
+FREE = prefixes(USER)
 
 FEATURES_ON = ("features.images", "features.profiles", "features.storage.buckets", "features.storage.volumes")
 """What a new project has for itself unless it is said otherwise."""

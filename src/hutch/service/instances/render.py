@@ -97,8 +97,11 @@ def text(parts: Parts, record: InstanceRecord) -> bytes:
     return known[1]
 
 
-async def full_text(parts: Parts, record: InstanceRecord, *, usage: bool = False) -> bytes:
-    """`document` with state, snapshots and backups, as JSON."""
+async def full_text(
+    parts: Parts, record: InstanceRecord, *, usage: bool = False, fields: frozenset[str] | None = None
+) -> bytes:
+    """`document` with state, snapshots and backups, as JSON. `fields`: the costly parts of the state that are wanted
+    (state.disk, state.network; None for all), no state at all when there are none."""
     snapshots = [snapshot_document(each) for each in parts.state.snapshots.all(record.project, record.name)]
     kept = [
         {
@@ -111,15 +114,22 @@ async def full_text(parts: Parts, record: InstanceRecord, *, usage: bool = False
         }
         for each in parts.state.backups.all("container", "-", record.project, record.name)
     ]
-    more = {"backups": kept or None, "state": await state(parts, record, usage=usage), "snapshots": snapshots or None}
+    shown = None
+    if fields is None:
+        shown = await state(parts, record, usage=usage)
+    elif fields:
+        disk = "state.disk" in fields
+        shown = await state(parts, record, usage=disk, network="state.network" in fields)
+        shown |= {} if disk else {"disk": None}
+    more = {"backups": kept or None, "state": shown, "snapshots": snapshots or None}
     return text(parts, record)[:-1] + b"," + encode(more)[1:]
 
 
-async def state(parts: Parts, record: InstanceRecord, *, usage: bool = True) -> dict[str, Any]:
-    """What the instance uses now. `usage`: measure the disk too, which may walk a tree."""
+async def state(parts: Parts, record: InstanceRecord, *, usage: bool = True, network: bool = True) -> dict[str, Any]:
+    """What the instance uses now. `usage`: measure the disk too, which may walk a tree. `network`: ask the guest's own."""
     disk = await _disk(parts, record) if usage else {}
     running = parts.runtime.running(record.project, record.name)
-    guest = await _guest(parts, record, running.init) if running is not None else None
+    guest = await _guest(parts, record, running.init, network=network) if running is not None else None
     # the guest may have ended while it was looked at
     now = status(parts, record) if guest is not None else Status.STOPPED
     return {"status": now.text, "status_code": int(now), "disk": disk} | (guest or _NO_GUEST)
@@ -134,9 +144,9 @@ _NO_GUEST: dict[str, Any] = {
 }
 
 
-async def _guest(parts: Parts, record: InstanceRecord, init: int) -> dict[str, Any] | None:
+async def _guest(parts: Parts, record: InstanceRecord, init: int, *, network: bool) -> dict[str, Any] | None:
     """What only a running guest has; None when it has ended."""
-    network = await _network(record, init)
+    interfaces_of_it = await _network(record, init) if network else None
     try:
         used = await asyncio.to_thread(parts.runtime.usage, record.project, record.name)
     except NotFound:
@@ -150,7 +160,7 @@ async def _guest(parts: Parts, record: InstanceRecord, init: int) -> dict[str, A
             "swap_usage": used.swap,
             "swap_usage_peak": used.swap_peak,
         },
-        "network": network,
+        "network": interfaces_of_it,
         "pid": init,
         "processes": used.processes,
         "cpu": {"usage": used.cpu},

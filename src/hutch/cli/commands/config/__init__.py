@@ -37,7 +37,13 @@ def show(session: Session, options: Options) -> None:
 
 
 @command(
-    arg("words", nargs="+", metavar="[INSTANCE] KEY", help="without an instance: of the server", complete="instance"),
+    arg(
+        "words",
+        nargs="+",
+        metavar="[INSTANCE] KEY",
+        help="without an instance: of the server",
+        complete="instance-or-key key",
+    ),
     arg("-e", "--expanded", action="store_true", help="the value that its profiles give it"),
     example="""
     hutch config get c1 limits.memory
@@ -60,7 +66,7 @@ def _name_and_key(words: list[str]) -> tuple[str, str]:
 
 @command(
     arg("words", nargs="+", metavar="[INSTANCE] KEY=VALUE", help="without an instance: of the server",
-        complete="instance"),
+        complete="instance-or-key key"),
     example="""
     hutch config set c1 limits.memory=1GiB limits.cpu=2
     hutch config set core.https_address=:8443
@@ -82,7 +88,13 @@ def set_(session: Session, options: Options) -> None:
 
 
 @command(
-    arg("words", nargs="+", metavar="[INSTANCE] KEY", help="without an instance: of the server", complete="instance"),
+    arg(
+        "words",
+        nargs="+",
+        metavar="[INSTANCE] KEY",
+        help="without an instance: of the server",
+        complete="instance-or-key key",
+    ),
     example="hutch config unset c1 limits.memory",
 )
 def unset(session: Session, options: Options) -> None:

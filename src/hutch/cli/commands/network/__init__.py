@@ -65,7 +65,11 @@ def create(session: Session, options: Options) -> None:
     session.say(f"Network {options.network} created")
 
 
-@command(NETWORK, arg("key", metavar="KEY", help="the key"), example="hutch network get hutchbr0 ipv4.address")
+@command(
+    NETWORK,
+    arg("key", metavar="KEY", help="the key", complete="network-key"),
+    example="hutch network get hutchbr0 ipv4.address",
+)
 def get(session: Session, options: Options) -> None:
     """Show one value of a network's configuration."""
     settings.get_key(session, url("networks", options.network), options.key)
@@ -73,7 +77,7 @@ def get(session: Session, options: Options) -> None:
 
 @command(
     NETWORK,
-    arg("values", nargs="+", metavar="KEY=VALUE", help="what to set"),
+    arg("values", nargs="+", metavar="KEY=VALUE", help="what to set", complete="network-key"),
     example="hutch network set hutchbr0 ipv4.nat=false",
 )
 def set_(session: Session, options: Options) -> None:
@@ -81,7 +85,11 @@ def set_(session: Session, options: Options) -> None:
     settings.set_keys(session, url("networks", options.network), members.NETWORK, options.values)
 
 
-@command(NETWORK, arg("key", metavar="KEY", help="the key"), example="hutch network unset hutchbr0 dns.domain")
+@command(
+    NETWORK,
+    arg("key", metavar="KEY", help="the key", complete="network-key"),
+    example="hutch network unset hutchbr0 dns.domain",
+)
 def unset(session: Session, options: Options) -> None:
     """Remove a value from a network's configuration."""
     path = url("networks", options.network)

@@ -58,7 +58,11 @@ def edit(session: Session, options: Options) -> None:
     edit_document(session, url("profiles", options.profile), members.PROFILE, note=f"The profile {options.profile}.")
 
 
-@command(PROFILE, arg("key", metavar="KEY", help="the key"), example="hutch profile get default limits.memory")
+@command(
+    PROFILE,
+    arg("key", metavar="KEY", help="the key", complete="key"),
+    example="hutch profile get default limits.memory",
+)
 def get(session: Session, options: Options) -> None:
     """Show one value of a profile's configuration."""
     settings.get_key(session, url("profiles", options.profile), options.key)
@@ -66,7 +70,7 @@ def get(session: Session, options: Options) -> None:
 
 @command(
     PROFILE,
-    arg("values", nargs="+", metavar="KEY=VALUE", help="what to set"),
+    arg("values", nargs="+", metavar="KEY=VALUE", help="what to set", complete="key"),
     example="hutch profile set default limits.memory=1GiB",
 )
 def set_(session: Session, options: Options) -> None:
@@ -74,7 +78,11 @@ def set_(session: Session, options: Options) -> None:
     settings.set_keys(session, url("profiles", options.profile), members.PROFILE, options.values)
 
 
-@command(PROFILE, arg("key", metavar="KEY", help="the key"), example="hutch profile unset default limits.memory")
+@command(
+    PROFILE,
+    arg("key", metavar="KEY", help="the key", complete="key"),
+    example="hutch profile unset default limits.memory",
+)
 def unset(session: Session, options: Options) -> None:
     """Remove a value from a profile's configuration."""
     path = url("profiles", options.profile)

@@ -93,7 +93,9 @@ def _users(paths: list[str]) -> dict[str, list[str]]:
     return {kind: sorted(names) for kind, names in found.items()}
 
 
-@command(POOL, arg("key", metavar="KEY", help="the key"), example="hutch storage get default source")
+@command(
+    POOL, arg("key", metavar="KEY", help="the key", complete="pool-key"), example="hutch storage get default source"
+)
 def get(session: Session, options: Options) -> None:
     """Show one value of a pool's configuration."""
     settings.get_key(session, url("storage-pools", options.pool), options.key)
@@ -101,7 +103,7 @@ def get(session: Session, options: Options) -> None:
 
 @command(
     POOL,
-    arg("values", nargs="+", metavar="KEY=VALUE", help="what to set"),
+    arg("values", nargs="+", metavar="KEY=VALUE", help="what to set", complete="pool-key"),
     example="hutch storage set data size=40GiB",
 )
 def set_(session: Session, options: Options) -> None:
@@ -109,7 +111,11 @@ def set_(session: Session, options: Options) -> None:
     settings.set_keys(session, url("storage-pools", options.pool), members.POOL, options.values)
 
 
-@command(POOL, arg("key", metavar="KEY", help="the key"), example="hutch storage unset default user.note")
+@command(
+    POOL,
+    arg("key", metavar="KEY", help="the key", complete="pool-key"),
+    example="hutch storage unset default user.note",
+)
 def unset(session: Session, options: Options) -> None:
     """Remove a value from a pool's configuration."""
     path = url("storage-pools", options.pool)
