@@ -85,7 +85,7 @@ def test_mistakes_are_told_in_a_sentence(there: Host, hutch: Run) -> None:
     assert "not authorized" in refused.stderr
     hutch("remote", "add", "far", _token(there, "laptop"))
     assert "already" in hutch("remote", "add", "far", "127.0.0.1", check=False).stderr
-    assert "one at a time" in hutch("copy", "far:a", "local:b", check=False).stderr
+    assert "one at a time" in hutch("delete", "far:a", "local:b", check=False).stderr
     assert "no remote 'gone'" in hutch("list", "--remote", "gone", check=False).stderr
     hutch("remote", "rename", "far", "near")
     hutch("remote", "remove", "near")

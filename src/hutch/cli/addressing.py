@@ -18,19 +18,36 @@ def direct(session: Session, found: Command, options: Options, remotes: Remotes,
         value = getattr(options, dest, None)
         if isinstance(value, str):
             remote, plain = split(remotes, value)
-            setattr(options, dest, plain)
+            if not found.spans:
+                setattr(options, dest, plain)
             named.add(remote)
         elif isinstance(value, list):
             pairs = [split(remotes, each) if isinstance(each, str) else ("", each) for each in value]
             setattr(options, dest, [plain for _, plain in pairs if plain != ""])
             named |= {remote for remote, _ in pairs}
     named.discard("")
+    if found.spans:
+        _span(session, found, options, remotes, wanted or remotes.default)
+        return
     if len(named) > 1:
         raise errors.Invalid(
             f"the names are of different servers ({', '.join(sorted(named))}): this command works on one at a time"
         )
     name = named.pop() if named else remotes.default
     session.connect(name, remotes.get(name), remotes.project_of(name))
+
+
+def _span(session: Session, found: Command, options: Options, remotes: Remotes, usual: str) -> None:
+    """The first name says where the session's client is, the second where its target."""
+    names = []
+    for argument in [each for each in found.arguments if not each.flags[0].startswith("-")][:2]:
+        remote, plain = split(remotes, getattr(options, argument.flags[0]) or "")
+        setattr(options, argument.flags[0], plain)
+        names.append(remote or usual)
+    if names[1] != names[0]:
+        session.target = session.beside()
+        session.target.connect(names[1], remotes.get(names[1]), remotes.project_of(names[1]))
+    session.connect(names[0], remotes.get(names[0]), remotes.project_of(names[0]))
 
 
 def split(remotes: Remotes, value: str) -> tuple[str, str]:

@@ -35,8 +35,11 @@ arg = Argument
 class Command:
     """A function that runs, the arguments it takes, and an example."""
 
-    def __init__(self, run: Run, name: str, help: str, arguments: tuple[Argument, ...], example: str) -> None:
+    def __init__(
+        self, run: Run, name: str, help: str, arguments: tuple[Argument, ...], example: str, spans: bool = False
+    ) -> None:
         self.run, self.name, self.help, self.arguments, self.example = run, name, help.strip(), arguments, example
+        self.spans = spans
 
     @property
     def is_local(self) -> bool:
@@ -66,15 +69,16 @@ class Command:
         return parser.parse_intermixed_args(rest)
 
 
-def command(*arguments: Argument, example: str) -> Callable[[Run], Command]:
+def command(*arguments: Argument, example: str, spans: bool = False) -> Callable[[Run], Command]:
     """Declares a function as the command of its name (`list_` is list, `get_property` get-property).
 
-    Its docstring is the help, for the `run` of a module the module's.
+    Its docstring is the help, for the `run` of a module the module's. One that `spans` may be given names of two servers: the
+    session's client is then that of the first, and its `target` that of the second.
     """
 
     def declared(run: Run) -> Command:
         help = run.__doc__ or import_module(run.__module__).__doc__ or ""
-        return Command(run, run.__name__.rstrip("_").replace("_", "-"), help, arguments, example)
+        return Command(run, run.__name__.rstrip("_").replace("_", "-"), help, arguments, example, spans)
 
     return declared
 

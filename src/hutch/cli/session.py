@@ -2,6 +2,7 @@
 
 import os
 import sys
+from copy import copy
 from typing import IO, Any
 
 from hutch import errors
@@ -19,6 +20,7 @@ class Session:
     def __init__(self, directory: str, project: str = "", *, quiet: bool = False) -> None:
         self.directory, self.given_project, self.quiet = directory, project, quiet
         self.project, self.remote = project or "default", "local"
+        self.target: Session | None = None
         self.client = Client(os.environ.get("HUTCH_SOCKET") or f"{directory.rstrip('/')}/unix.socket", self.project)
 
     def connect(self, name: str, remote: "Remote | None", project: str) -> None:
@@ -27,6 +29,12 @@ class Session:
         self.client.project = self.project
         if remote is not None:
             self.client = Client.to(remote, self.project)
+
+    def beside(self) -> "Session":
+        """A session like this one with this host's daemon, to be connected elsewhere."""
+        other = copy(self)
+        other.client = Client(self.client.socket_path, self.project)
+        return other
 
     @property
     def is_interactive(self) -> bool:
