@@ -20,7 +20,8 @@ class Streams:
         self.sockets: dict[str, aiohttp.ClientWebSocketResponse] = {}
 
     async def connect(self, *names: str) -> None:
-        for name in names or self.secrets:
+        # Control first, as clients do: a short command may be over once the others are there.
+        for name in names or sorted(self.secrets, reverse=True):
             url = f"http://hutch/1.0/operations/{self.operation['id']}/websocket?secret={self.secrets[name]}"
             self.sockets[name] = await self.session.ws_connect(url, max_msg_size=0)
 

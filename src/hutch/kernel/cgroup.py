@@ -52,24 +52,42 @@ class Layout:
         return self.unified
 
 
-def layout(mountinfo: str | None = None) -> Layout:
-    """The layout that the mounts of this process show (proc(5), mountinfo). Raises Unsupported when there is none."""
+def layout(mountinfo: str | None = None, first: str | None = None) -> Layout:
+    """The layout that the mounts of this process show (proc(5), mountinfo). Raises Unsupported when there is none.
+
+    `first` are the groups of the first process (/proc/1/cgroup), below which liblxc makes those of guests.
+    """
     text = Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo
+    bases = _bases(Path("/proc/1/cgroup").read_text() if first is None else first)
     unified: Path | None = None
     legacy: dict[str, Path] = {}
     for line in text.splitlines():
         fields, _, rest = line.partition(" - ")
         kind, _, options = rest.split(" ")[:3]
-        point = Path(fields.split(" ")[4].replace("\\040", " "))
+        shown, point = fields.split(" ")[3].strip("/"), Path(fields.split(" ")[4].replace("\\040", " "))
+
+        def base(controller: str, shown: str = shown) -> str:
+            return bases.get(controller, "").removeprefix(shown).strip("/")
+
         if kind == "cgroup2":
-            unified = unified or point
+            unified = unified or point / base("")
         elif kind == "cgroup":
             for word in options.split(","):
                 if word not in ("rw", "ro", "xattr", "noprefix", "clone_children") and not word.startswith("release_"):
-                    legacy.setdefault(word, point)
+                    legacy.setdefault(word, point / base(word))
     if unified is None and not legacy:
         raise Unsupported("no control groups are mounted in this mount namespace (/sys/fs/cgroup)")
     return Layout(unified, legacy)
+
+
+def _bases(groups: str) -> dict[str, str]:
+    """The path of a process's group by controller, "" for version 2's; without the scope that systemd puts itself into."""
+    found = {}
+    for line in groups.splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            found[controller] = path.removesuffix("/init.scope").strip("/")
+    return found
 
 
 class Group:

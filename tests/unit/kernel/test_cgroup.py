@@ -19,10 +19,10 @@ HYBRID = """31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
 
 
 def test_layouts_are_read_from_the_mounts() -> None:
-    pure = cgroup.layout(PURE)
+    pure = cgroup.layout(PURE, "")
     assert pure.pure
     assert pure.roots() == [Path("/sys/fs/cgroup")]
-    hybrid = cgroup.layout(HYBRID)
+    hybrid = cgroup.layout(HYBRID, "")
     assert not hybrid.pure
     assert hybrid.legacy["cpuacct"] == hybrid.legacy["cpu"] == Path("/sys/fs/cgroup/cpu,cpuacct")
     assert hybrid.legacy["name=systemd"] == Path("/sys/fs/cgroup/systemd")
@@ -31,8 +31,19 @@ def test_layouts_are_read_from_the_mounts() -> None:
         cgroup.layout("1 2 0:3 / / rw - ext4 /dev/sda rw\n")
 
 
+def test_groups_are_looked_for_below_that_of_the_first_process() -> None:
+    first = "4:memory:/pod/7\n2:cpu,cpuacct:/\n1:name=systemd:/init.scope\n0::/pod/7/init.scope\n"
+    found = cgroup.layout(HYBRID, first)
+    assert found.legacy["memory"] == Path("/sys/fs/cgroup/memory/pod/7")
+    assert found.legacy["cpu"] == Path("/sys/fs/cgroup/cpu,cpuacct")
+    assert found.legacy["name=systemd"] == Path("/sys/fs/cgroup/systemd")
+    assert found.unified == Path("/sys/fs/cgroup/unified/pod/7")
+    part = cgroup.layout(HYBRID.replace("0:32 / ", "0:32 /pod/7 "), first)
+    assert part.legacy["memory"] == Path("/sys/fs/cgroup/memory"), "only a part of the tree is mounted there"
+
+
 def test_settings_are_version_1_words_where_the_controller_is_there() -> None:
-    group = cgroup.Group(cgroup.layout(HYBRID), "hutch-0/a_b")
+    group = cgroup.Group(cgroup.layout(HYBRID, ""), "hutch-0/a_b")
     wanted = {
         "memory.swap.max": "1000",
         "memory.max": "3000",

@@ -99,7 +99,7 @@ class Driver(Runtime):
 
     async def _lxc_start(self, plan: LaunchPlan) -> None:
         which = ["-P", str(plan.directory.parent), "-n", plan.directory.name]
-        argv = [self._program, *which, "-d", "-p", str(plan.directory / config.MONITOR_PID)]
+        argv = [self._program, *which, "-d", "-p", str(plan.directory / config.MONITOR_PID), *_logging(plan)]
         try:
             await run.run(argv, deadline=START_DEADLINE, env={"PATH": self._path})
         except ToolFailed as error:
@@ -110,7 +110,7 @@ class Driver(Runtime):
         group = self._groups(plan.project, plan.name)[0]
         environment = await asyncio.to_thread(criu.restoring, plan, images, group, hook)
         which = ["-P", str(plan.directory.parent), "-n", plan.directory.name]
-        argv = ["lxc-checkpoint", *which, "-d", "-r", "-D", str(images)]
+        argv = ["lxc-checkpoint", *which, "-d", "-r", "-D", str(images), *_logging(plan)]
         try:
             await criu.run_detached(argv, environment)
         except ToolFailed as error:
@@ -296,6 +296,11 @@ class Driver(Runtime):
         return cgroup.Group(self.layout, f"{self.prefix}/{own}"), cgroup.Group(
             self.layout, f"{self.prefix}/monitor/{own}"
         )
+
+
+def _logging(plan: LaunchPlan) -> list[str]:
+    """liblxc 6 heeds this alone, not lxc.log.file of the configuration."""
+    return ["-o", str(plan.directory / config.LOG), "-l", "INFO"]
 
 
 def _path_without_newuidmap() -> str:

@@ -119,8 +119,6 @@ def _basics(plan: LaunchPlan) -> Iterator[str]:
     yield "lxc.tty.max = 0"
     yield "lxc.console.path = none"
     yield f"lxc.mount.auto = {'proc:rw sys:rw' if plan.idmap else 'proc:mixed sys:mixed'}"
-    yield f"lxc.log.file = {plan.directory / LOG}"
-    yield "lxc.log.level = info"
     # liblxc puts `exec` before the command and the guest's name behind it. Failing keeps liblxc from rebooting by itself.
     # The file exists already: overwriting it in place works on a full disk too.
     yield f'lxc.hook.post-stop = </dev/null; echo "$LXC_TARGET" 1<>{shlex.quote(str(plan.directory / ENDED))}; exit 1 #'
