@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo demo-clean test lint format docs bench lock install uninstall clean distclean
+.PHONY: help setup demo demo-clean test test-faults lint format docs bench lock install uninstall clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo-clean: ## stop the demo and remove every trace of it
 test: setup ## format, style, types, imports, and all tests
 	@scripts/check
 	@scripts/test $(PYTEST_ARGS)
+
+test-faults: setup ## kill the daemon and its tools at every single step of every request (some 25 minutes)
+	@HUTCH_EVERY_STEP=1 scripts/test tests/faults/test_every_step.py
 
 lint: setup ## format, style, types and imports only
 	@scripts/check

@@ -26,17 +26,26 @@ NETWORK, POOL = "hutchbr0", "default"
 
 
 class Host:
-    """Made with a running daemon. `directory` is the daemon's DIR, `address` the host's own on `segment`."""
+    """Made with a running daemon. `directory` is the daemon's DIR, `address` the host's own on `segment`.
+
+    `program` is what runs as the daemon, `arguments` are added to its own.
+    """
 
     def __init__(
-        self, *, segment: Segment | None = None, lxcfs: bool = True, start: bool = True, arguments: tuple[str, ...] = ()
+        self,
+        *,
+        segment: Segment | None = None,
+        lxcfs: bool = True,
+        start: bool = True,
+        arguments: tuple[str, ...] = (),
+        program: tuple[str | Path, ...] = (BIN / "hutchd",),
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="host-", dir=run_folder.folder()))
         self.folder.chmod(0o711)
         self.directory = self.folder / "hutch"
         self.cgroup = run_folder.identity(self.directory)
         self.log = self.folder / "hutchd.log"
-        self.arguments = arguments
+        self.arguments, self.program = arguments, program
         self.api = Api(self.directory / "unix.socket")
         self.daemon: subprocess.Popen[bytes] | None = None
         self._lxcfs: subprocess.Popen[bytes] | None = None
@@ -54,7 +63,7 @@ class Host:
     def start(self) -> None:
         """Start the daemon and wait until it serves."""
         assert self.daemon is None
-        words = self.namespace.command("setpriv", "--pdeathsig", "KILL", BIN / "hutchd", "--dir", self.directory)
+        words = self.namespace.command("setpriv", "--pdeathsig", "KILL", *self.program, "--dir", self.directory)
         with self.log.open("ab") as log:
             self.daemon = subprocess.Popen(
                 [*words, "--debug", *self.arguments],

@@ -64,15 +64,16 @@ class Route:
     interface: str
 
 
-async def batch(*lines: str) -> None:
+async def batch(*lines: str, repeatable: bool = False) -> None:
     """The commands in one program start, up to the first that fails; `lines` are what follows the word ip.
 
-    Raises AlreadyExists or NotFound where the kernel says so, ToolFailed otherwise.
+    `repeatable` ones are given again when the program was killed. Raises AlreadyExists or NotFound where the kernel says
+    so, ToolFailed otherwise.
     """
     if not lines:
         return
     try:
-        await run(["ip", "-batch", "-"], input="".join(f"{line}\n" for line in lines))
+        await run(["ip", "-batch", "-"], input="".join(f"{line}\n" for line in lines), repeatable=repeatable)
     except ToolFailed as error:
         raise _translated(error, lines) from error
 
@@ -166,7 +167,7 @@ async def neighbours(name: str) -> list[tuple[str, str]]:
 async def delete(name: str) -> bool:
     """Remove a link; false when there was none."""
     try:
-        await batch(f"link delete dev {name}")
+        await batch(f"link delete dev {name}", repeatable=True)
     except NotFound:
         return False
     return True

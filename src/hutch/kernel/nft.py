@@ -68,14 +68,14 @@ class Table:
         table = {"table": {"family": self.family, "name": self.name}}
         # "add" first: deleting what is absent would fail the transaction, and nft 1.0.6 has no "destroy".
         commands = [{"add": table}, {"delete": table}, {"add": table}, *self._objects]
-        await run(["nft", "-j", "-f", "-"], input=json.dumps({"nftables": commands}))
+        await run(["nft", "-j", "-f", "-"], input=json.dumps({"nftables": commands}), repeatable=True)
 
 
 async def delete(name: str, family: str = "inet") -> None:
     """Remove a table; does nothing if absent."""
     table = {"table": {"family": family, "name": name}}
     commands = [{"add": table}, {"delete": table}]
-    await run(["nft", "-j", "-f", "-"], input=json.dumps({"nftables": commands}))
+    await run(["nft", "-j", "-f", "-"], input=json.dumps({"nftables": commands}), repeatable=True)
 
 
 async def chains() -> list[dict[str, Any]]:

@@ -69,10 +69,12 @@ async def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
+    repeatable: bool = False,
 ) -> str:
     """The program's standard output once it has ended with a status in `ok`.
 
-    Raises ToolFailed for another status or when `deadline` seconds have passed, Unsupported when it is not installed.
+    One that is `repeatable` is run once more when somebody has killed it. Raises ToolFailed for another status or when
+    `deadline` seconds have passed, Unsupported when it is not installed.
     """
     words = [str(word) for word in argv]
     began = time.monotonic()
@@ -95,6 +97,9 @@ async def run(
             await process.wait()
     log.debug("ran %s in %.1f ms: %s", words, (time.monotonic() - began) * 1e3, process.returncode)
     if process.returncode not in ok:
+        if repeatable and (process.returncode or 0) < 0:
+            log.warning("%s was killed by signal %d and is run once more", words[0], -(process.returncode or 0))
+            return await run(argv, input=input, ok=ok, deadline=deadline, env=env, cwd=cwd, pass_fds=pass_fds)
         raise ToolFailed(words, process.returncode or 0, err[-_KEPT:].decode(errors="replace"))
     return out.decode(errors="replace")
 

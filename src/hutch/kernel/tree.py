@@ -69,7 +69,7 @@ async def copy(source: Path, target: Path) -> None:
 
 async def remove(path: Path) -> None:
     """Remove a file or tree without entering other filesystems that are mounted in it."""
-    await run.run(["rm", "-rf", "--one-file-system", path], deadline=None)
+    await run.run(["rm", "-rf", "--one-file-system", path], deadline=None, repeatable=True)
 
 
 async def drop(path: Path) -> None:

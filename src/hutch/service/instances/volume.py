@@ -114,10 +114,19 @@ async def making(parts: Parts, pool: StorageDriver, volume: Volume) -> AsyncIter
 
 
 async def remove(parts: Parts, pool: StorageDriver, record: DoomedRecord) -> None:
-    """Delete a doomed volume, then its record."""
+    """Delete a doomed volume, and with an instance's the folder of one that does not exist; then its record."""
     await pool.delete(Volume(record.type, record.project, record.name, record.snapshot))
+    if record.type == "container" and not record.snapshot:
+        await _clear(parts, record.project, record.name)
     if parts.state.doomed.find(record.pool, record.type, record.project, record.name, record.snapshot or "-"):
         await parts.state.delete(record)
+
+
+async def _clear(parts: Parts, project: str, name: str) -> None:
+    if parts.state.instances.find(project, name) is None:
+        directory = parts.instance_directory(project, name)
+        await asyncio.to_thread(mount.detach, directory / "rootfs")
+        await tree.remove(directory)
 
 
 @asynccontextmanager
