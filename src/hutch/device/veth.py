@@ -12,7 +12,8 @@ from functools import cached_property
 
 from hutch.device import nicfilter
 from hutch.device.base import Device
-from hutch.errors import AlreadyExists, HutchError, Invalid
+from hutch.device.moved import free_name
+from hutch.errors import AlreadyExists, HutchError
 from hutch.kernel import bridges, ip, nft, tc
 from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan, Link
@@ -68,7 +69,7 @@ class VethNic(Device):
 
     async def plan(self, plan: LaunchPlan) -> None:
         taken = {link.name for link in plan.links}
-        name = self._name(taken)
+        name = free_name(self, taken)
         where = self._where = await self.attachment()
         outside = random_name()
         await self._create(f"name {outside}", replace(where, bridge="", isolated=False) if plan.held else where)
@@ -84,20 +85,24 @@ class VethNic(Device):
             await asyncio.to_thread(bridges.announce, where.bridge, self.hwaddr, addresses.get(self.hwaddr, ()))
 
     async def plug(self, running: Running) -> None:
-        name = self._name(await ip.names_inside(running.init))
+        name = free_name(self, await ip.names_inside(running.init))
         await self._create(f"name {name} netns {running.init}", await self.attachment())
 
     async def tune(self, old: Device) -> None:
         assert isinstance(old, VethNic)
         where = await self.attachment()
-        await self._filter(where, fresh=False)
-        await tc.shape(self.host_name, self._rate("ingress"))
+        await self.restrain(where)
         if where.bridge:
             await ip.batch(
                 f"link set dev {self.host_name} type bridge_slave isolated {'on' if where.isolated else 'off'}"
             )
         await old.unroute(keep=self._routes)
         await self._route(keep=old._routes)
+
+    async def restrain(self, where: Attachment) -> None:
+        """Put filters and rates in force in place of earlier ones."""
+        await self._filter(where, fresh=False)
+        await tc.shape(self.host_name, self._rate("ingress"))
 
     async def unplug(self, running: Running) -> None:
         await self.release()
@@ -118,12 +123,6 @@ class VethNic(Device):
         """The alias of our link: it tells one whose name was chosen by the user from somebody else's."""
         owner = f"{self.context.directory}/{self.name}"
         return f"hutch:{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
-
-    def _name(self, taken: set[str]) -> str:
-        name = self.config.get("name", "")
-        if name in taken:
-            raise Invalid(f"device {self.name!r}: the instance has an interface called {name!r} already")
-        return name or next(free for number in range(len(taken) + 1) if (free := f"eth{number}") not in taken)
 
     async def _create(self, peer: str, where: Attachment) -> None:
         wanted = self.config.get("mtu") or where.mtu

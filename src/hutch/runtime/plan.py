@@ -25,7 +25,8 @@ class Mount:
 class Link:
     """A network interface of the daemon's namespace that moves into the instance as `name`.
 
-    `host_name` is what it is called out here, `device` the instance's device that it belongs to.
+    `host_name` is what it is called out here, `device` the instance's device that it belongs to; `addresses` (with their
+    prefix) and `gateways` are given to it inside.
     """
 
     device: str
@@ -33,6 +34,8 @@ class Link:
     name: str
     hwaddr: str = ""
     mtu: int = 0
+    addresses: Sequence[str] = ()
+    gateways: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 from hutch.device import load
 from hutch.device.base import Context, Device
 from hutch.device.drivers import disk, nic_bridged, nic_p2p, none
+from hutch.device.moved import free_name
 from hutch.device.veth import VethNic
 from hutch.errors import Invalid, NotFound
 from hutch.network.drivers.bridge import Driver as Bridge
@@ -94,8 +95,8 @@ def test_settings_go_before_what_is_recorded() -> None:
 
 def test_a_nic_without_name_takes_the_first_that_is_free() -> None:
     unnamed, named = nic({"nictype": "p2p"}, surroundings()), nic({"nictype": "p2p", "name": "lan0"}, surroundings())
-    assert unnamed._name({"lo"}) == "eth0"
-    assert unnamed._name({"lo", "eth0", "eth2"}) == "eth1"
-    assert named._name({"eth0"}) == "lan0"
+    assert free_name(unnamed, {"lo"}) == "eth0"
+    assert free_name(unnamed, {"lo", "eth0", "eth2"}) == "eth1"
+    assert free_name(named, {"eth0"}) == "lan0"
     with pytest.raises(Invalid, match="an interface called 'lan0' already"):
-        named._name({"lan0"})
+        free_name(named, {"lan0"})

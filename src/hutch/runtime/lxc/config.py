@@ -218,3 +218,7 @@ def _links(plan: LaunchPlan) -> Iterator[str]:
             yield f"lxc.net.{number}.hwaddr = {link.hwaddr}"
         if link.mtu:
             yield f"lxc.net.{number}.mtu = {link.mtu}"
+        for address in link.addresses:
+            yield f"lxc.net.{number}.ipv{6 if ':' in address else 4}.address = {address}"
+        for gateway in link.gateways:
+            yield f"lxc.net.{number}.ipv{6 if ':' in gateway else 4}.gateway = {gateway}"

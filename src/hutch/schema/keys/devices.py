@@ -77,6 +77,41 @@ NIC_BRIDGED: dict[str, Key] = _VETH | {
     "security.port_isolation": boolean("Keep the guest from other isolated ports of the bridge"),
 }
 
+NIC_MACVLAN: dict[str, Key] = _NIC | {
+    "parent": Key("The interface of the host", check=interface_name),
+    "network": text("The managed network, in place of nictype and parent"),
+    "mode": choice(
+        "How guests on one parent see each other", "bridge", "private", "vepa", "passthru", default="bridge"
+    ),
+}
+del NIC_MACVLAN["host_name"]
+
+NIC_PHYSICAL: dict[str, Key] = {key: row for key, row in NIC_MACVLAN.items() if key != "mode"}
+
+
+def addresses(version: int, value: str) -> list[str]:
+    """IP addresses, comma separated."""
+    return [str((ipv4 if version == 4 else ipv6)(part.strip())) for part in value.split(",")]
+
+
+def _addresses4(value: str) -> object:
+    return value if value == "none" else addresses(4, value)
+
+
+def _addresses6(value: str) -> object:
+    return value if value == "none" else addresses(6, value)
+
+
+NIC_ROUTED: dict[str, Key] = _VETH | {
+    "parent": Key("The interface of the host on which it answers for the guest's addresses", check=interface_name),
+    "ipv4.address": Key("The guest's addresses, comma separated", "IPv4 addresses", check=_addresses4),
+    "ipv6.address": Key("The guest's addresses, comma separated", "IPv6 addresses", check=_addresses6),
+    "ipv4.gateway": choice("Whether the guest gets a default route: auto or none", "auto", "none", default="auto"),
+    "ipv6.gateway": choice("Whether the guest gets a default route: auto or none", "auto", "none", default="auto"),
+    "ipv4.host_address": Key("Address of the host's end", "IPv4 address", "169.254.0.1", check=ipv4),
+    "ipv6.host_address": Key("Address of the host's end", "IPv6 address", "fe80::1", check=ipv6),
+}
+
 DISK: dict[str, Key] = {
     "path": Key("Path inside the instance; / is the root filesystem", check=inside, required=True, live=False),
     "source": text("Path on the host, or with pool the name of a custom volume"),

@@ -164,3 +164,10 @@ BRIDGE: dict[str, Key] = {
     "ipv6.routing": boolean("Whether to route traffic in and out of the bridge", "true"),
     "raw.dnsmasq": text("Lines for dnsmasq's configuration file"),
 }
+
+MACVLAN: dict[str, Key] = {
+    "parent": Key("The interface of the host", check=interface_name, required=True),
+    "mtu": Key("MTU of the interface", "integer", check=mtu),
+}
+
+PHYSICAL: dict[str, Key] = dict(MACVLAN)
