@@ -1,4 +1,6 @@
-"""Attaches a detached mount inside a running guest, or takes one away: mount_into.py PID attach|detach PATH [FD].
+"""Attaches a detached mount inside a running guest, or takes one away: mount_into.py PID attach|detach|remove PATH [FD].
+
+`remove` takes the empty file too that the mount was attached to.
 
 Runs as the guest's root in the guest's namespaces, so that its paths and symbolic links mean what they mean there. Standard library only.
 """
@@ -46,8 +48,10 @@ def main() -> None:
     pid, action, path = int(sys.argv[1]), sys.argv[2], "/" + sys.argv[3]
     is_folder = action == "attach" and stat.S_ISDIR(os.fstat(int(sys.argv[4])).st_mode)
     enter(pid)
-    if action == "detach":
+    if action != "attach":
         checked(libc.umount2(os.fsencode(path), MNT_DETACH), f"umount {path}")
+        if action == "remove" and Path(path).is_file() and not Path(path).stat().st_size:
+            Path(path).unlink()
         return
     make_target(Path(path), is_folder)
     tree, flags = int(sys.argv[4]), MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS

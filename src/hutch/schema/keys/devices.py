@@ -1,6 +1,7 @@
 """The config keys of devices, a table a driver."""
 
 import posixpath
+import re
 
 from hutch.errors import Invalid
 from hutch.schema.keys.base import Key, as_bits, as_bytes, as_int, boolean, choice, integer, text
@@ -123,6 +124,30 @@ DISK: dict[str, Key] = {
     "recursive": boolean("Whether what is mounted below the source comes with it"),
     "shift": boolean("Whether owners are shifted, so that root's files are the guest's root's"),
     "propagation": choice("Whether later mounts below are seen", "private", "slave", "rprivate", "rslave"),
+}
+
+
+def _mode(value: str) -> int:
+    if not re.fullmatch("[0-7]{3,4}", value):
+        raise Invalid(f"invalid mode {value!r}: octal digits such as 0660 are expected")
+    return int(value, 8)
+
+
+def _number(value: str) -> int:
+    if (number := as_int(value)) < 0:
+        raise Invalid(f"invalid number {number}: it is negative")
+    return number
+
+
+UNIX: dict[str, Key] = {
+    "source": Key("Path of the device on the host; by default `path`", check=inside),
+    "path": Key("Path of the device inside the instance; by default `source`", check=inside),
+    "major": Key("Major number of the device, in place of what is at `source`", "integer", check=_number),
+    "minor": Key("Minor number of the device, in place of what is at `source`", "integer", check=_number),
+    "mode": Key("Mode of the device inside", "integer", "0660", check=_mode),
+    "uid": Key("Owner of the device inside", "integer", "0", check=_number),
+    "gid": Key("Group of the device inside", "integer", "0", check=_number),
+    "required": boolean("Whether the instance cannot start without the device", "true"),
 }
 
 NONE: dict[str, Key] = {}
