@@ -85,7 +85,7 @@ async def put(request: Request, wanted: InstancePut) -> Operation:
         parts.state.snapshots.get(project, name, kept)
 
         async def work(operation: Operation) -> None:
-            await snapshot.restore(parts, project, name, kept)
+            await snapshot.restore(parts, project, name, kept, with_memory=bool(wanted.stateful))
 
         description = "Restoring snapshot"
     else:

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from hutch.errors import HutchError, Invalid
 from hutch.runtime.base import Running
-from hutch.schema.instance import InstanceRecord
+from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import cpus, expand, launch, power, rebuild, rename, stateful, volume
+from hutch.service.instances import cpus, expand, launch, memory, power, rebuild, rename, stateful, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import Volume
 
@@ -30,6 +30,9 @@ async def reconcile(parts: Parts) -> None:
         if doomed.renamed_from and (doomed.snapshot or doomed.type == "custom"):
             if await pool.has(half):
                 await pool.rename(half, doomed.renamed_from)
+            if doomed.type == "container":
+                renamed = SnapshotRecord(project=doomed.project, instance=doomed.name, name=doomed.snapshot)
+                await asyncio.to_thread(memory.rename, parts, renamed, doomed.renamed_from)
             await parts.state.delete(doomed)
         elif doomed.replaced:
             await rebuild.back(parts, pool, doomed)
@@ -48,6 +51,8 @@ async def adopt(parts: Parts) -> None:
     async def one(record: InstanceRecord) -> None:
         async with turn:
             await _adopt(parts, record)
+            if parts.state.instances.find(record.project, record.name) is not None:
+                await memory.tidy(parts, record)
 
     await asyncio.gather(*(one(record) for record in parts.state.instances.all()))
     await cpus.settle(parts)

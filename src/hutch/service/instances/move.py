@@ -95,6 +95,8 @@ def moved(kept: SnapshotRecord, target: InstanceRecord, pool: str) -> SnapshotRe
         kept,
         instance=target.name,
         project=target.project,
+        # Its memory is in the instance's folder.
+        stateful=kept.stateful and (target.project, target.name) == (kept.project, kept.instance),
         devices=volume.on_pool(kept.devices, kept.expanded_devices, pool),
         expanded_devices=volume.on_pool(kept.expanded_devices, kept.expanded_devices, pool),
     )

@@ -14,7 +14,7 @@ from hutch.schema import schedule
 from hutch.schema.base import ZERO_TIME, now
 from hutch.schema.instance import InstanceRecord, SnapshotPost, SnapshotRecord
 from hutch.service import allow, snapshot_names
-from hutch.service.instances import expand, power, render, rules, stateful, volume
+from hutch.service.instances import expand, memory, power, render, rules, stateful, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import Volume
 from hutch.work.operations import Operation
@@ -41,24 +41,29 @@ def create(parts: Parts, project: str, name: str, wanted: SnapshotPost) -> Opera
     """The name is made by `snapshots.pattern`, snapN by default, when none is given."""
     parts.state.instances.get(project, name)
     allow.snapshot(parts, project)
-    if wanted.stateful:
-        raise Invalid("Stateful snapshots are not available on this server")
+    if wanted.stateful and parts.runtime.running(project, name) is None:
+        raise Invalid("Unable to create a stateful snapshot. The instance isn't running")
     snapshot = wanted.name or next_name(parts, parts.state.instances.get(project, name))
     rules.check_snapshot_name(snapshot)
 
     async def work(operation: Operation) -> None:
         async with parts.locks.hold(instance_lock(project, name)):
-            await now_held(parts, parts.state.instances.get(project, name), snapshot, wanted.expires_at)
+            record = parts.state.instances.get(project, name)
+            await now_held(parts, record, snapshot, wanted.expires_at, with_memory=wanted.stateful)
 
     return parts.operations.start(
         "Snapshotting instance", work, project=project, resources=resources(project, name, snapshot)
     )
 
 
-async def now_held(parts: Parts, record: InstanceRecord, snapshot: str, expires_at: datetime | None) -> None:
+async def now_held(
+    parts: Parts, record: InstanceRecord, snapshot: str, expires_at: datetime | None, *, with_memory: bool = False
+) -> None:
     project, name = record.project, record.name
     if parts.state.snapshots.find(project, name, snapshot) is not None:
         raise AlreadyExists(f"Snapshot {snapshot!r} of instance {name!r} already exists")
+    if with_memory:
+        await stateful.check(parts, record, parts.runtime.running(project, name), "Stateful snapshot")
     config, devices = expand.of(parts.state, record)
     pool = volume.pool(parts, devices)
     moment = now()
@@ -69,6 +74,7 @@ async def now_held(parts: Parts, record: InstanceRecord, snapshot: str, expires_
         architecture=record.architecture,
         description=record.description,
         ephemeral=record.ephemeral,
+        stateful=with_memory,
         profiles=record.profiles,
         config=record.config,
         devices=record.devices,
@@ -79,7 +85,11 @@ async def now_held(parts: Parts, record: InstanceRecord, snapshot: str, expires_
         expires_at=expires_at or schedule.after(config.get("snapshots.expiry", ""), moment) or ZERO_TIME,
     )
     async with volume.making(parts, pool, volume.of(made)) as doomed:
-        await quietly(parts, record, lambda: pool.snapshot(volume.of(record), snapshot))
+
+        async def take() -> None:
+            await pool.snapshot(volume.of(record), snapshot)
+
+        await (memory.take(parts, record, made, take) if with_memory else quietly(parts, record, take))
         async with parts.state.change() as transaction:
             transaction.put(made)
             transaction.delete(doomed)
@@ -122,20 +132,25 @@ def history(parts: Parts, record: InstanceRecord) -> list[SnapshotRecord]:
     return sorted(parts.state.snapshots.all(record.project, record.name), key=lambda each: (each.created_at, each.name))
 
 
-async def restore(parts: Parts, project: str, name: str, snapshot: str) -> None:
-    """Go back to a snapshot: the disk, the config, the devices and the profiles. A running guest is restarted."""
+async def restore(parts: Parts, project: str, name: str, snapshot: str, *, with_memory: bool = False) -> None:
+    """Go back to a snapshot: the disk, the config, the devices and the profiles. A running guest is restarted.
+
+    `with_memory`: the guest goes on from where it was when the snapshot was taken, whether it runs now or not.
+    """
     async with parts.locks.hold(instance_lock(project, name)):
         was_running = parts.runtime.running(project, name) is not None
         async with allow.settled(parts, project):
-            await _restored(parts, project, name, snapshot)
-        if was_running:
+            await _restored(parts, project, name, snapshot, with_memory=with_memory)
+        if was_running or with_memory:
             await power.boot(parts, parts.state.instances.get(project, name))
         parts.events.lifecycle("instance-restored", render.url(project, name), project, {"snapshot": snapshot})
 
 
-async def _restored(parts: Parts, project: str, name: str, snapshot: str) -> None:
+async def _restored(parts: Parts, project: str, name: str, snapshot: str, *, with_memory: bool) -> None:
     record = parts.state.instances.get(project, name)
     kept = parts.state.snapshots.get(project, name, snapshot)
+    if with_memory:
+        await asyncio.to_thread(memory.check, parts, kept)
     pool = volume.pool_of(parts, record)
     place = home(parts.state, project, Kind.PROFILES)
     profiles = [each for each in kept.profiles if parts.state.profiles.find(place, each)]
@@ -149,11 +164,15 @@ async def _restored(parts: Parts, project: str, name: str, snapshot: str) -> Non
     await pool.restore(volume.of(record), snapshot)
     volatile = {key: value for key, value in record.config.items() if key.startswith("volatile.")}
     config = {key: value for key, value in kept.config.items() if not key.startswith("volatile.")}
+    if with_memory:
+        volatile |= {key: value for key, value in kept.config.items() if key.endswith((".hwaddr", ".last_state.idmap"))}
+        await memory.bring(parts, record, kept)
     restored = replace(
         record,
         architecture=kept.architecture,
         description=kept.description,
         ephemeral=kept.ephemeral,
+        stateful=with_memory,
         profiles=profiles,
         config=config | volatile,
         devices=kept.devices,
@@ -181,6 +200,7 @@ async def delete_now_held(parts: Parts, record: SnapshotRecord) -> None:
         transaction.delete(record)
         transaction.put(doomed)
     await volume.remove(parts, pool, doomed)
+    await memory.remove(parts, record)
     parts.events.lifecycle("instance-snapshot-deleted", url(project, name, record.name), project)
 
 
@@ -198,6 +218,7 @@ def rename(parts: Parts, project: str, name: str, snapshot: str, new: str) -> Op
             begun = volume.doomed(pool, volume.of(renamed), renamed_from=snapshot)
             await parts.state.put(begun)
             await pool.rename(volume.of(record), new)
+            await asyncio.to_thread(memory.rename, parts, record, new)
             async with parts.state.change() as transaction:
                 transaction.delete(record, begun)
                 transaction.put(renamed)

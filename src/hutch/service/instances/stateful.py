@@ -3,8 +3,9 @@
 import asyncio
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -20,7 +21,9 @@ from hutch.schema.keys import instance as keys
 from hutch.service.instances import expand
 from hutch.service.parts import Parts
 
+Result = TypeVar("Result")
 KEY = "migration.stateful"
+_STOP = "Stateful stop"
 _TRIES, _PAUSE = 4, 0.2
 _SYSTEMD = "/etc/systemd/system"
 _FOLDER, _FILE = f"{_SYSTEMD}/service.d", "zzz-hutch-stateful.conf"
@@ -117,30 +120,30 @@ def _take_away(root: int) -> None:
         os.close(folder)
 
 
-async def check(parts: Parts, record: InstanceRecord, running: Running) -> None:
-    """Refuse what cannot be saved, in words, before anything happens."""
-    for error in objections(parts, record, running):
+async def check(parts: Parts, record: InstanceRecord, running: Running | None, what: str = _STOP) -> None:
+    """Refuse what cannot be saved, in words, before anything happens; `what` is what it is for."""
+    for error in objections(parts, record, running, what):
         raise error
     found = await asyncio.to_thread(parts.runtime.obstacles, record.project, record.name)
     if found:
         hint = f" (a restart with {KEY}=true switches off the sandboxing of systemd's units)"
         reasons = "; ".join(map(str, found[:5])) + (hint if any(each.sandboxed for each in found) else "")
-        raise Conflict(f"The instance cannot be stopped with its state now: {reasons}")
+        raise Conflict(f"The state of the instance cannot be saved now: {reasons}")
 
 
-def objections(
-    parts: Parts, record: InstanceRecord, running: Running, what: str = "Stateful stop"
-) -> Iterator[HutchError]:
+def objections(parts: Parts, record: InstanceRecord, running: Running | None, what: str) -> Iterator[HutchError]:
     """What speaks against it in how the instance is set up."""
     config, _ = expand.of(parts.state, record)
+    if running is None:
+        yield Conflict("The instance is not running: only a running one has memory to save")
     if not keys.flag(config, KEY):
         yield Invalid(f"{what} requires {KEY} to be set to true, and the instance to be restarted after that")
-    if record.ephemeral:
+    if record.ephemeral and what == _STOP:
         yield Invalid("An ephemeral instance is deleted when it stops: it cannot be stopped with its state")
     if keys.privileged(config):
         yield Unsupported("The state of a privileged instance cannot be saved")
-    if running.frozen:
-        yield Conflict("The instance is frozen: resume it before it is stopped with its state")
+    if running is not None and running.frozen:
+        yield Conflict("The instance is frozen: resume it before its state is saved")
 
 
 async def save(parts: Parts, record: InstanceRecord) -> None:
@@ -158,18 +161,29 @@ async def save(parts: Parts, record: InstanceRecord) -> None:
 
 
 async def _save(parts: Parts, record: InstanceRecord, folder: Path) -> None:
+    async def attempt() -> None:
+        await fresh(folder)
+        await parts.runtime.save(record.project, record.name, folder)
+
+    await patiently(attempt)
+
+
+async def fresh(folder: Path) -> None:
+    """Make the folder an empty one for images."""
+    await tree.remove(folder)
+    await asyncio.to_thread(folder.mkdir, mode=0o700)
+
+
+async def patiently(attempt: Callable[[], Awaitable[Result]]) -> Result:
     """A message of the kernel that is under way to a netlink socket makes CRIU give up: it is there for milliseconds."""
-    for left in reversed(range(_TRIES)):
-        await tree.remove(folder)
-        await asyncio.to_thread(folder.mkdir, mode=0o700)
+    for _ in range(_TRIES - 1):
         try:
-            await parts.runtime.save(record.project, record.name, folder)
+            return await attempt()
         except ToolFailed as error:
-            if not left or "has data to read" not in error.stderr:
+            if "has data to read" not in error.stderr:
                 raise
             await asyncio.sleep(_PAUSE)
-        else:
-            return
+    return await attempt()
 
 
 def give(folder: Path, idmap: Sequence[IdMap]) -> None:
