@@ -79,6 +79,8 @@ async def record(
     wanted: ImagePost,
     operation: Operation,
     came_from: dict[str, str] | None = None,
+    *,
+    cached: bool = False,
 ) -> ImageRecord:
     """Check the files, put them in their place, and record the image: from then on it exists."""
     fingerprint = upload.digest.fingerprint
@@ -90,7 +92,7 @@ async def record(
         if parts.state.images.find(place, fingerprint) is not None:
             raise AlreadyExists(f"Image with same fingerprint already exists: {fingerprint[:12]}")
         await images.files(parts).place(upload.arrived, fingerprint, contents)
-        made = replace(_record(place, upload, wanted, about), update_source=came_from)
+        made = replace(_record(place, upload, wanted, about), update_source=came_from, cached=cached)
         try:
             await commit(parts, made, wanted)
         except BaseException:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from hutch.access import projects
 from hutch.access.projects import Kind
-from hutch.errors import HutchError, Invalid, NotFound, Unsupported
+from hutch.errors import HutchError, Invalid, NotFound
 from hutch.image import templates
 from hutch.image.files import Images
 from hutch.image.unpack import unpack
@@ -63,22 +63,29 @@ def find(parts: Parts, project: str, fingerprint: str) -> ImageRecord:
 async def resolve(parts: Parts, project: str, source: Source) -> ImageRecord:
     """The image that an instance is to be made from: by alias, fingerprint or properties; it must suit this host."""
     record = _named(parts, project, source)
-    able = _PERSONALITIES.get(os.uname().machine, (os.uname().machine,))
-    if record.architecture not in able:
-        name = source.alias or record.fingerprint[:12]
-        raise Invalid(f"Image {name!r} is for {record.architecture}, and this host runs {' and '.join(able)}")
+    check_runs(record, source.alias)
     return record
 
 
-_PERSONALITIES = {"x86_64": ("x86_64", "i686"), "aarch64": ("aarch64", "armv8l", "armv7l", "armv6l")}
+PERSONALITIES = {"x86_64": ("x86_64", "i686"), "aarch64": ("aarch64", "armv8l", "armv7l", "armv6l")}
+"""The architectures whose programs a machine can run, its own first."""
+
+
+def architectures() -> tuple[str, ...]:
+    """What runs on this host."""
+    machine = os.uname().machine
+    return PERSONALITIES.get(machine, (machine,))
+
+
+def check_runs(record: ImageRecord, alias: str = "") -> None:
+    """Invalid for an image of programs that this host cannot run."""
+    if record.architecture not in architectures():
+        name = alias or record.fingerprint[:12]
+        able = " and ".join(architectures())
+        raise Invalid(f"Image {name!r} is for {record.architecture}, and this host runs {able}")
 
 
 def _named(parts: Parts, project: str, source: Source) -> ImageRecord:
-    if source.server:
-        raise Unsupported(
-            f"Images cannot be fetched from {source.server} here: import the image first (`hutch image import`), "
-            "or build one (`hutch image build debian/12`)"
-        )
     if source.fingerprint:
         return find(parts, source.project or project, source.fingerprint)
     place = home(parts, source.project or project)
@@ -266,16 +273,6 @@ async def used(parts: Parts, record: ImageRecord) -> None:
         # Who changed it meanwhile has most likely written the same.
         with contextlib.suppress(Changed):
             await parts.state.put(replace(current, last_used_at=now()))
-
-
-def refresh(parts: Parts, record: ImageRecord) -> Operation:
-    """Images that came from no server have nothing newer to become."""
-
-    async def work(operation: Operation) -> None:
-        operation.update(refreshed=False)
-
-    resources = {"images": [url(record.project, record.fingerprint)]}
-    return parts.operations.start("Refreshing image", work, project=record.project, resources=resources)
 
 
 def secret(parts: Parts, record: ImageRecord) -> Operation:

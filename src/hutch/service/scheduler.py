@@ -1,4 +1,4 @@
-"""What happens by itself, every minute: scheduled snapshots are made, and what has expired is removed."""
+"""What happens by itself, every minute: scheduled snapshots are made, what has expired is removed, fetched images are looked after."""
 
 import asyncio
 import logging
@@ -13,6 +13,7 @@ from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.keys import instance as keys
 from hutch.schema.schedule import Clock
 from hutch.schema.storage import VolumeRecord, VolumeSnapshotRecord
+from hutch.service import image_upkeep
 from hutch.service.backups import keep
 from hutch.service.instances import expand, snapshot
 from hutch.service.parts import Parts, instance_lock
@@ -38,6 +39,7 @@ async def run(parts: Parts) -> None:
 async def tick(parts: Parts, after: datetime, until: datetime) -> None:
     """Do what became due between the two moments."""
     state = parts.state
+    image_upkeep.begin(parts, after, until)
     await _each(
         parts,
         "Cleaning up expired instance snapshots",

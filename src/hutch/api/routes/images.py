@@ -124,4 +124,4 @@ async def secret(request: Request) -> Operation:
 
 @routes("POST", f"{PATH}/refresh")
 async def refresh(request: Request) -> Operation:
-    return images.refresh(request.parts, _find(request))
+    return image_fetch.refresh(request.parts, _find(request))

@@ -4,7 +4,7 @@ import re
 
 from hutch.errors import Invalid
 from hutch.schema.base import Config
-from hutch.schema.keys.base import Key, as_bool, boolean, text
+from hutch.schema.keys.base import Key, as_bool, as_int, boolean, integer, text
 
 
 def _expiry(value: str) -> object:
@@ -27,10 +27,18 @@ KEYS: dict[str, Key] = {
         "Whether clients whose certificate the authority of DIR/server.ca signed are trusted without more", "true"
     ),
     "core.trust_password": text("Password by which a client makes its certificate trusted; off when empty"),
+    "images.auto_update_cached": boolean("Whether images that were fetched for instances are kept up to date", "true"),
+    "images.auto_update_interval": integer("Hours between two looks for newer images; 0: never", "6"),
     "images.compression_algorithm": text("Compression of new images", "gzip"),
+    "images.remote_cache_expiry": integer("Days after which a fetched image that nobody used goes; 0: never", "10"),
 }
 
 
 def flag(config: Config, key: str) -> bool:
     """The boolean value of a key, or its default."""
     return as_bool(config.get(key) or KEYS[key].default)
+
+
+def number(config: Config, key: str) -> int:
+    """The integer value of a key, or its default."""
+    return as_int(config.get(key) or KEYS[key].default)

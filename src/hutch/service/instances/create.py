@@ -6,7 +6,7 @@ from hutch.errors import Invalid, Unsupported
 from hutch.schema.base import ZERO_TIME, Config, now, strings
 from hutch.schema.image import ImageRecord
 from hutch.schema.instance import InstancePost, InstanceRecord
-from hutch.service import allow, images
+from hutch.service import allow, image_fetch, images
 from hutch.service.instances import copy, make, names, power, render, rules, volume
 from hutch.service.migration import sink
 from hutch.service.parts import Parts, instance_lock
@@ -27,13 +27,19 @@ async def create(parts: Parts, project: str, wanted: InstancePost) -> Operation:
         return sink.start(parts, project, name, wanted)
     if kind not in ("image", "none"):
         raise Unsupported(f"Instances cannot be created from a source of type {kind!r} here")
-    image = await images.resolve(parts, project, wanted.source) if kind == "image" else None
+    elsewhere = kind == "image" and bool(wanted.source.server)
+    if elsewhere:
+        image_fetch.check(wanted.source)
+    image = await images.resolve(parts, project, wanted.source) if kind == "image" and not elsewhere else None
     record = _record(project, name, wanted, image)
-    if image is not None:
-        record.config["volatile.base_image"] = image.fingerprint
     rules.check_settings(parts, project, name, record.profiles, record.config, record.devices)
 
     async def work(operation: Operation) -> None:
+        nonlocal image, record
+        if elsewhere:
+            image = await image_fetch.for_instance(parts, project, wanted.source, operation)
+            images.check_runs(image, wanted.source.alias)
+            record = _record(project, name, wanted, image)
         async with parts.locks.hold(instance_lock(project, name)):
             rules.check_free(parts, project, name)
             _, devices = rules.check_settings(parts, project, name, record.profiles, record.config, record.devices)
@@ -63,6 +69,7 @@ def _record(project: str, name: str, wanted: InstancePost, image: ImageRecord | 
     config: Config = {f"image.{key}": value for key, value in image.properties.items()} if image else {}
     usual = image.profiles if image else ["default"]
     config |= strings(wanted.config) | make.fresh_volatile()
+    config |= {"volatile.base_image": image.fingerprint} if image else {}
     return InstanceRecord(
         name=name,
         project=project,

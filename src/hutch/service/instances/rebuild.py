@@ -11,7 +11,7 @@ from hutch.errors import Conflict, Invalid
 from hutch.schema.doomed import DoomedRecord
 from hutch.schema.image import ImageRecord
 from hutch.schema.instance import InstanceRecord, RebuildPost
-from hutch.service import guest, images
+from hutch.service import guest, image_fetch, images
 from hutch.service.instances import expand, make, render, volume
 from hutch.service.instances import stateful as state
 from hutch.service.parts import Parts, instance_lock
@@ -25,9 +25,16 @@ async def rebuild(parts: Parts, project: str, name: str, wanted: RebuildPost) ->
     if kind not in ("image", "none"):
         raise Invalid(f"An instance cannot be rebuilt from a source of type {kind!r}: image or none is expected")
     _check(parts, parts.state.instances.get(project, name))
-    image = await images.resolve(parts, project, wanted.source) if kind == "image" else None
+    elsewhere = kind == "image" and bool(wanted.source.server)
+    if elsewhere:
+        image_fetch.check(wanted.source)
+    image = await images.resolve(parts, project, wanted.source) if kind == "image" and not elsewhere else None
 
     async def work(operation: Operation) -> None:
+        nonlocal image
+        if elsewhere:
+            image = await image_fetch.for_instance(parts, project, wanted.source, operation)
+            images.check_runs(image, wanted.source.alias)
         async with parts.locks.hold(instance_lock(project, name)):
             record = parts.state.instances.get(project, name)
             _check(parts, record)

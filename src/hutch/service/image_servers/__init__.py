@@ -1,0 +1,1 @@
+"""Servers that images are fetched from, one module a protocol."""
