@@ -83,7 +83,8 @@ class Daemon:
         self.do("POST", url("images", "aliases"), {"name": alias, "target": fingerprint})
 
 
-def _answers(client: Client) -> bool:
+def answers(client: Client) -> bool:
+    """Whether the daemon serves."""
     with contextlib.suppress(HutchError):
         return bool(client.get("/1.0"))
     client.close()
@@ -97,7 +98,7 @@ def hutch(state: Path, pools: dict[str, dict[str, str]], prefix: str) -> Iterato
     environment = {**_ENVIRONMENT, "HUTCH_DIR": str(directory)}
     with cell(state / "hutch-cell", [programs / "hutchd", "--dir", directory], environment):
         client = Client(str(directory / "unix.socket"))
-        until(lambda: _answers(client), "hutchd to answer")
+        until(lambda: answers(client), "hutchd to answer")
         yield Daemon(HUTCH, client, [str(programs / "hutch")], environment, pools, prefix)
 
 
@@ -116,5 +117,5 @@ def lxd(state: Path, pools: dict[str, dict[str, str]], prefix: str) -> Iterator[
     }
     with cell(state / "lxd-cell", [root / "usr/bin/lxd", "--group", "root"], environment):
         client = Client(str(directory / "unix.socket"))
-        until(lambda: _answers(client), "LXD to answer")
+        until(lambda: answers(client), "LXD to answer")
         yield Daemon(LXD, client, [str(root / "usr/bin/lxc")], environment, pools, prefix)

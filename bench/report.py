@@ -114,7 +114,7 @@ _DAEMON_ROWS = {
 
 def report(samples: Samples, notes: Sequence[str], command: str) -> str:
     parts = [
-        _machine(command, notes),
+        machine(command, notes),
         "### What is promised\n\n" + _figures(samples),
         "### By instance, in milliseconds: median (least-most, samples)\n\n"
         + _table(samples, _ROWS, [_OWN, f"{HUTCH} btrfs", _PEER, f"{LXD} dir", FLOOR]),
@@ -164,7 +164,8 @@ def _cell(samples: Samples, row: str, subject: str) -> str:
     return f"{middle:.{places}f} ({least:.{places}f}-{most:.{places}f}, {len(values)})"
 
 
-def _machine(command: str, notes: Sequence[str]) -> str:
+def machine(command: str, notes: Sequence[str] = ()) -> str:
+    """When, by which command and on what it was measured."""
     model = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.machine(),
