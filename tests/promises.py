@@ -115,4 +115,5 @@ PROMISES = {
     "storage_volumes_created_at": "functional/test_volumes.py::test_a_volume_is_made_changed_and_deleted",
     "unix_priv_drop": "functional/test_proxy.py::test_the_guest_reaches_services_of_the_host",
     "volume_snapshot_scheduling": "functional/test_scheduler.py::test_every_minute_snapshots_are_made_and_what_has_expired_goes",
+    "warnings": "functional/test_warnings.py::test_what_is_not_available_at_the_start_is_warned_of_until_it_is",
 }  # fmt: skip

@@ -216,6 +216,7 @@ def test_answers_have_all_seven_members(host: Host) -> None:
         ("images/aliases/no", "Image alias not found"),
         ("operations/no", "Operation not found"),
         ("certificates/no", "Certificate not found"),
+        ("warnings/no", "Warning not found"),
     ],
 )
 def test_what_is_not_there_is_named(host: Host, path: str, words: str) -> None:

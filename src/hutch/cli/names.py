@@ -54,6 +54,7 @@ KINDS: dict[str, Names] = {
     "network": _listed("/1.0/networks"),
     "pool": _listed("/1.0/storage-pools"),
     "operation": _operations,
+    "warning": _listed("/1.0/warnings"),
     "key": _keys("instance"),
     "device-key": _keys("device-"),
     "network-key": _keys("network-"),

@@ -8,7 +8,7 @@ TOPICS = {
     "snapshot restore copy move rename publish",
     "Configuration": "config profile project",
     "Resources": "image network storage",
-    "Server": "admin operation monitor query version completion",
+    "Server": "admin operation warning monitor query version completion",
 }
 
 

@@ -31,7 +31,7 @@ from hutch.runtime.console import Consoles
 from hutch.runtime.proxies import Proxies
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
-from hutch.service import certificates, images, networks, pools, scheduler, server
+from hutch.service import certificates, images, networks, pools, scheduler, server, warnings
 from hutch.service.backups import keep
 from hutch.service.instances import boot, power
 from hutch.service.migration import live_moves, stage
@@ -144,17 +144,25 @@ def lxcfs(options: Options) -> Path | None:
 async def _bring_up(parts: Parts) -> None:
     """Networks and pools first, then what a crash left, then the guests that run already."""
     await _first_records(parts)
+    await warnings.tidy(parts)
+    missing = (
+        "" if parts.runtime.offers_lxcfs else "lxcfs is not mounted: guests see the host's memory, CPUs and uptime"
+    )
+    await warnings.told(parts, warnings.Kind.LXCFS, "", "", missing)
     if shutil.which("lxc-start") is None:
         raise HutchError("lxc-start is not installed: install the package lxc (`make setup` does)")
     for record in parts.state.pools.all():
         pool = pools.driver_class(record.driver)(
             record.name, parts.directory / "storage-pools" / record.name, record.config
         )
-        if await _tried(f"storage pool {record.name}", pool.activate):
+        told = partial(warnings.told, parts, warnings.Kind.POOL, pools.url(record.name), "")
+        if await _tried(f"storage pool {record.name}", pool.activate, told):
             parts.pools[record.name] = pool
     for network_record in parts.state.networks.all():
         network = networks.driver_of(parts, network_record)
-        if await _tried(f"network {network_record.name}", network.start):
+        where = networks.url(network_record.project, network_record.name)
+        told = partial(warnings.told, parts, warnings.Kind.NETWORK, where, network_record.project)
+        if await _tried(f"network {network_record.name}", network.start, told):
             parts.networks[network_record.name] = network
     await images.reconcile(parts)
     await live_moves.clear_unborn(parts)
@@ -165,13 +173,19 @@ async def _bring_up(parts: Parts) -> None:
     await live_moves.settle(parts)
 
 
-async def _tried(what: str, step: Callable[[], Awaitable[None]]) -> bool:
-    """One thing that cannot be brought up does not keep the others down."""
+async def _tried(
+    what: str, step: Callable[[], Awaitable[None]], told: Callable[[str], Awaitable[None]] | None = None
+) -> bool:
+    """One thing that cannot be brought up does not keep the others down. `told` learns why, or nothing where all is well."""
     try:
         await step()
     except (HutchError, OSError) as error:
         log.error("%s is not available: %s", what, error)
+        if told is not None:
+            await told(str(error))
         return False
+    if told is not None:
+        await told("")
     return True
 
 

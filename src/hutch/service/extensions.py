@@ -109,6 +109,7 @@ EXTENSIONS = [
     "network_hwaddr",
     "network_dhcp_expiry",
     "network_dhcp_gateway",
+    "warnings",
     "metadata_configuration",
     "instances_state_selective_recursion",
 ]

@@ -86,7 +86,7 @@ def _server(parts: Parts, known: Measured) -> Samples:
         samples.add("lxd_instances", count, {"project": project, "type": kind})
     running = sum(1 for each in parts.operations.all() if each.status is Status.RUNNING)
     samples.add("lxd_operations_total", running, {})
-    samples.add("lxd_warnings_total", 0, {})
+    samples.add("lxd_warnings_total", sum(each.status != "resolved" for each in parts.state.warnings.all()), {})
     samples.add("lxd_uptime_seconds", round(time.monotonic() - known.began, 3), {})
     return samples
 

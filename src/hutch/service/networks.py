@@ -14,7 +14,7 @@ from hutch.network import drivers, interfaces
 from hutch.network.base import NetworkDriver
 from hutch.schema.base import Config, strings
 from hutch.schema.network import NetworkPut, NetworkRecord
-from hutch.service import allow, uses
+from hutch.service import allow, uses, warnings
 from hutch.service.parts import Parts
 
 
@@ -196,4 +196,5 @@ async def delete(parts: Parts, project: str, name: str) -> None:
         await network.delete()
         parts.networks.pop(name, None)
         await parts.state.delete(record)
+        await warnings.forget(parts, url(project, name))
     parts.events.lifecycle("network-deleted", url(project, name), project)

@@ -12,7 +12,7 @@ from hutch import registry
 from hutch.errors import AlreadyExists, Invalid, NotFound
 from hutch.schema.base import strings
 from hutch.schema.storage import PoolPut, PoolRecord
-from hutch.service import uses
+from hutch.service import uses, warnings
 from hutch.service.parts import Parts
 from hutch.storage import drivers
 from hutch.storage.base import StorageDriver
@@ -116,6 +116,7 @@ async def delete(parts: Parts, name: str) -> None:
         await pool.destroy()
         parts.pools.pop(name, None)
         await parts.state.delete(record)
+        await warnings.forget(parts, url(name))
     parts.events.lifecycle("storage-pool-deleted", url(name), "")
 
 

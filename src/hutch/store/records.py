@@ -21,6 +21,7 @@ from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
 from hutch.schema.server import ServerRecord
 from hutch.schema.storage import PoolRecord, VolumeRecord, VolumeSnapshotRecord
+from hutch.schema.warning import WarningRecord
 from hutch.store.base import Store
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -125,6 +126,7 @@ class State:
             "/doomed/", DoomedRecord, lambda r: (r.pool, r.type, r.project, r.name, r.snapshot or "-"), "not found"
         )
         self.moves = Table("/moves/", MoveRecord, lambda r: (r.project, r.instance), "Move not found")
+        self.warnings = Table("/warnings/", WarningRecord, lambda r: (r.uuid,), "Warning not found")
         self.server = Table("/server/", ServerRecord, lambda r: ("config",), "Server config not found")
         self.tables: list[Table[Any]] = [table for table in vars(self).values() if isinstance(table, Table)]
         self._by_kind: dict[type, Table[Any]] = {table.kind: table for table in self.tables}

@@ -12,8 +12,3 @@ routes = Routes(scoped=False)
 @routes("GET", "/1.0/cluster", needs=Permission.TRUSTED, gives=Cluster)
 async def cluster(request: Request) -> dict[str, Any]:
     return {"server_name": "", "enabled": False, "member_config": []}
-
-
-@routes("GET", "/1.0/warnings")
-async def warnings(request: Request) -> list[str]:
-    return []

@@ -11,7 +11,8 @@ from hutch.errors import HutchError, Invalid
 from hutch.runtime.base import Running
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.keys import instance as keys
-from hutch.service.instances import cpus, expand, launch, memory, power, rebuild, rename, stateful, volume
+from hutch.service import warnings
+from hutch.service.instances import cpus, expand, launch, memory, power, rebuild, rename, render, stateful, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.storage.base import Volume
 
@@ -100,12 +101,15 @@ async def autostart(parts: Parts, *, host_booted: bool) -> None:
         and wants_start(parts, record, host_booted=host_booted)
     ]
     for record in sorted(wanted, key=lambda each: (-_number(parts, each, "boot.autostart.priority"), each.name)):
+        where = render.url(record.project, record.name)
         try:
             await power.start(parts, record.project, record.name, stateful=record.stateful)
         except HutchError as error:
             log.error("instance %s was not started: %s", record.name, error)
+            await warnings.told(parts, warnings.Kind.AUTOSTART, where, record.project, str(error))
             await _stopped(parts, record)
             continue
+        await warnings.passed(parts, warnings.Kind.AUTOSTART, about=where)
         if delay := _number(parts, record, "boot.autostart.delay"):
             await asyncio.sleep(delay)
 

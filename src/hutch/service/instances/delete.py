@@ -10,6 +10,7 @@ from hutch.kernel import mount, tree
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
 from hutch.schema.move import ARRIVED
+from hutch.service import warnings
 from hutch.service.instances import expand, render, rules, surroundings, volume
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
@@ -66,6 +67,7 @@ async def now_held(parts: Parts, record: InstanceRecord) -> None:
         await asyncio.to_thread(mount.detach, directory / name_of_mount)
     await tree.remove(directory)
     parts.rendered.pop((project, name), None)
+    await warnings.forget(parts, render.url(project, name))
     parts.events.lifecycle("instance-deleted", render.url(project, name), project)
 
 
