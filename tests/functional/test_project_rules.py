@@ -26,7 +26,7 @@ def create(host: Host, project: str, name: str, *, source: dict[str, str] = BLAN
 
 def refused(match: str, host: Host, method: str, path: str, body: Any) -> None:
     with pytest.raises(ApiError, match=match):
-        host.call(method, path, body)
+        host.call(method, path, body, headers=RAW if isinstance(body, bytes) else None)
 
 
 @pytest.fixture
@@ -108,12 +108,43 @@ def test_nothing_forbidden_comes_in_by_a_copy_or_a_restored_snapshot(host: Host,
     assert "security.privileged" not in host.get("/1.0/instances/wild?project=free")["config"]
 
 
+def test_nothing_forbidden_comes_in_with_a_backup(host: Host, project: Project, jail: str) -> None:
+    project("free", features_images="false")
+    create(host, "free", "wild", config=PRIVILEGED | {"volatile.eth0.host_name": "hutchbr0"})
+    create(host, "free", "tame", config={"volatile.eth0.host_name": "hutchbr0"})
+    wild, tame = (_exported(host, "free", name) for name in ("wild", "tame"))
+
+    refused("Privileged", host, "POST", f"/1.0/instances?project={jail}", wild)
+    host.call("POST", f"/1.0/instances?project={jail}", tame, headers=RAW)
+
+    assert host.get(f"/1.0/instances?project={jail}") == [f"/1.0/instances/tame?project={jail}"]
+    assert "volatile.eth0.host_name" not in host.get(f"/1.0/instances/tame?project={jail}")["config"]
+    refused("create backups", host, "POST", f"/1.0/instances/tame/backups?project={jail}", {"name": "one"})
+
+
+RAW = {"Content-Type": "application/octet-stream"}
+
+
+def _exported(host: Host, project: str, name: str) -> bytes:
+    """A backup of an instance, as bytes."""
+    path = f"/1.0/instances/{name}/backups"
+    host.call("POST", f"{path}?project={project}", {"name": "out"})
+    return host.api.raw("GET", f"{path}/out/export?project={project}")[2]
+
+
 def test_snapshots_are_made_only_where_the_project_allows_them(host: Host, jail: str) -> None:
     create(host, jail, "still")
     path = f"/1.0/instances/still/snapshots?project={jail}"
     refused("doesn't allow to create snapshots", host, "POST", path, {"name": "one"})
     host.call("PATCH", f"/1.0/projects/{jail}", {"config": {"restricted.snapshots": "allow"}})
     host.call("POST", path, {"name": "one"})
+
+
+def test_members_of_a_cluster_are_chosen_only_where_the_project_allows_it(host: Host, jail: str) -> None:
+    path = f"/1.0/instances?project={jail}&target=none"
+    refused("target cluster members", host, "POST", path, _wish("aimed"))
+    host.call("PATCH", f"/1.0/projects/{jail}", {"config": {"restricted.cluster.target": "allow"}})
+    host.call("POST", path, _wish("aimed"))
 
 
 def test_a_project_is_not_restricted_while_something_in_it_breaks_the_rules(host: Host, project: Project) -> None:

@@ -161,3 +161,15 @@ def test_a_project_is_edited_with_its_etag(host: Host, project: Project) -> None
 
     assert refusal.value.code == 412
     assert host.get("/1.0/projects/edited")["description"] == "new"
+
+
+def test_a_project_says_how_its_images_are_compressed(host: Host, project: Project) -> None:
+    for algorithm, suffix in (("none", ".tar"), ("zstd", ".tar.zst")):
+        name = project(f"packed-{algorithm}")
+        host.call("PATCH", f"/1.0/projects/{name}", {"config": {"images.compression_algorithm": algorithm}})
+        wanted = {"name": "one", "source": {"type": "image", "alias": "busybox", "project": "default"}, "devices": ROOT}
+        host.call("POST", f"/1.0/instances?project={name}", wanted)
+        source = {"type": "instance", "name": "one"}
+        made = host.call("POST", f"/1.0/images?project={name}", {"source": source})["metadata"]["fingerprint"]
+        _, headers, _ = host.api.raw("GET", f"/1.0/images/{made}/export?project={name}")
+        assert headers["content-disposition"].endswith(f"{made}{suffix}")

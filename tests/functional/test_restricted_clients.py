@@ -92,6 +92,18 @@ def test_a_restricted_client_sees_its_own_projects_in_every_listing(tenant: Remo
     assert "source" not in tenant.get(f"/1.0/storage-pools/{POOL}")["config"]
 
 
+def test_networks_that_a_project_may_not_use_are_not_there_for_it(host: Host, tenant: Remote) -> None:
+    assert f"/1.0/networks/{NETWORK}" in tenant.get("/1.0/networks?project=tenant")
+    host.call("PATCH", "/1.0/projects/tenant", {"config": {"restricted": "true"}})
+    assert tenant.get("/1.0/networks?project=tenant") == [f"/1.0/networks/{NETWORK}"]
+
+    host.call("PATCH", "/1.0/projects/tenant", {"config": {"restricted.networks.access": "other"}})
+
+    assert tenant.get("/1.0/networks?project=tenant") == []
+    for path in ("", "/state", "/leases"):
+        assert tenant.ask("GET", f"/1.0/networks/{NETWORK}{path}?project=tenant")[0] == 404
+
+
 def test_a_restricted_client_learns_nothing_of_the_settings(tenant: Remote) -> None:
     found = tenant.get("/1.0?project=tenant")
 
@@ -130,6 +142,17 @@ def test_a_restricted_client_learns_nothing_of_the_settings(tenant: Remote) -> N
             {"name": "stolen", "source": {"type": "copy", "source": "of-secret", "project": "secret"}},
         ),
         ("POST", "/1.0/instances/of-tenant?project=tenant", {"name": "x", "project": "secret", "migration": True}),
+        (
+            "POST",
+            "/1.0/instances/of-tenant/rebuild?project=tenant",
+            {"source": {"type": "image", "alias": "busybox", "project": "secret"}},
+        ),
+        (
+            "POST",
+            f"/1.0/storage-pools/{POOL}/volumes/custom?project=tenant",
+            {"name": "stolen", "source": {"type": "copy", "name": "any", "project": "secret"}},
+        ),
+        ("GET", "/1.0/instances/of-secret/backups?project=secret", None),
         ("GET", "/1.0/operations?project=secret", None),
         ("GET", "/1.0/warnings", None),
         ("GET", "/internal/ready", None),

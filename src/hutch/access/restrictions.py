@@ -26,6 +26,7 @@ _INTERCEPTION = "security.syscalls.intercept."
 _GATED = ("gpu", "infiniband", "pci", "proxy", "unix-block", "unix-char", "unix-hotplug", "usb")
 _KINDS = {"unix-block": "Unix block", "unix-char": "Unix character", "unix-hotplug": "Unix hotplug"}
 _OWN_VOLATILE = ("volatile.base_image", "volatile.uuid", "volatile.apply_template", "volatile.last_state.")
+_GUESTS = (".hwaddr", ".name")
 """Volatile keys that name nothing of the host: clients send them along with copies."""
 
 
@@ -66,7 +67,7 @@ def check_volatile(project: ProjectRecord, name: str, old: Config, new: Config) 
 
 
 def _is_hosts(key: str) -> bool:
-    return key.startswith("volatile.") and not key.startswith(_OWN_VOLATILE) and not key.endswith(".hwaddr")
+    return key.startswith("volatile.") and not key.startswith(_OWN_VOLATILE) and not key.endswith(_GUESTS)
 
 
 def _check_key(rules: Config, key: str, value: str, where: str) -> None:

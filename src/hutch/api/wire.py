@@ -28,7 +28,7 @@ from hutch.errors import HutchError, Invalid, NotFound, PreconditionFailed, Unsu
 from hutch.schema.base import decode, encode
 from hutch.service.parts import Parts
 from hutch.work.events import requestor
-from hutch.work.operations import Operation
+from hutch.work.operations import Operation, asking
 
 log = logging.getLogger(__name__)
 Document = TypeVar("Document")
@@ -307,6 +307,7 @@ def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
             token = requestor.set(caller.requestor)
             try:
                 request = Request(http, http.app[PARTS], caller)
+                asking.set(request.project)
                 request.admit(route.needs)
                 if http.method != "GET" and request.project != "default":
                     request.parts.state.projects.get(request.project)

@@ -149,7 +149,7 @@ def rename(parts: Parts, name: str, new: str) -> Operation:
                     transaction.put(replace(key, projects=[new if each == name else each for each in key.projects]))
         parts.events.lifecycle("project-renamed", url(new), new, {"old_name": name})
 
-    return parts.operations.start("Renaming project", work, project=name, resources={"projects": [url(name)]})
+    return parts.operations.start("Renaming project", work, project="", resources={"projects": [url(name)]})
 
 
 def _keys_to(parts: Parts, name: str) -> list[CertificateRecord | TokenRecord]:

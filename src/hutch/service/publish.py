@@ -25,11 +25,7 @@ def publish(parts: Parts, project: str, wanted: ImagePost) -> Operation:
     """Accept the wish or refuse it now; do the work in an operation."""
     found = _source(parts, project, wanted.source.type, wanted.source.name)
     image_import.check_wish(parts, project, wanted)
-    server = parts.state.server.find("config")
-    algorithm = wanted.compression_algorithm or (
-        server.config.get("images.compression_algorithm", "") if server else ""
-    )
-    packer = formats.packer(algorithm)
+    packer = formats.packer(wanted.compression_algorithm or _usual_compression(parts, project))
     instance = found.instance if isinstance(found, SnapshotRecord) else found.name
 
     async def work(operation: Operation) -> None:
@@ -51,6 +47,13 @@ def publish(parts: Parts, project: str, wanted: ImagePost) -> Operation:
             await image_import.record(parts, project, upload, wanted, operation)
 
     return parts.operations.start("Downloading image", work, project=project, may_cancel=True)
+
+
+def _usual_compression(parts: Parts, project: str) -> str:
+    """What the project says, or else the server."""
+    key = "images.compression_algorithm"
+    server = parts.state.server.find("config")
+    return parts.state.projects.get(project).config.get(key) or (server.config.get(key, "") if server else "")
 
 
 def _source(parts: Parts, project: str, kind: str, name: str) -> InstanceRecord | SnapshotRecord:

@@ -5,6 +5,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -19,6 +20,10 @@ log = logging.getLogger(__name__)
 KEPT = 60.0
 """Seconds for which an operation stays readable after its end."""
 _QUIET = 0.2
+
+
+asking: ContextVar[str] = ContextVar("asking", default="default")
+"""The project of the request that is being answered: who asked listens there for the end of what was begun."""
 
 
 class Socket(Protocol):
@@ -206,13 +211,14 @@ class Operations:
         id: str | None = None,
         cancelled: Callable[[], Awaitable[None]] | None = None,
     ) -> Operation:
-        """A new operation, told to listeners and running. `work` is None for tokens, and for websocket operations
+        """A new operation, told to listeners and running. What is done in the default project, for what a project shares with
+        it, belongs to the one that asked. `work` is None for tokens, and for websocket operations
         whose sockets must be made first: those call `run` themselves. `cancelled` is called before a client's cancel."""
         operation = Operation(
             self,
             description,
             kind=kind,
-            project=project,
+            project=asking.get() if project == "default" else project,
             resources=resources,
             metadata=metadata,
             may_cancel=may_cancel,

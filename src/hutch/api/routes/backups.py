@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from hutch.access.callers import Permission
 from hutch.access.projects import Kind
 from hutch.api import backups
 from hutch.api.routes.storage_volumes import ONE as VOLUME
@@ -18,7 +19,7 @@ from hutch.service.backups import keep
 from hutch.service.backups.keep import Owner
 from hutch.work.operations import Operation
 
-routes = Routes()
+routes = Routes(reads=Permission.PROJECT, writes=Permission.PROJECT)
 INSTANCE = "/1.0/instances/{name}"
 
 
@@ -69,9 +70,10 @@ async def export(request: Request) -> web.StreamResponse:
 
 for place, shown in ((INSTANCE, InstanceBackup), (VOLUME, StorageVolumeBackup)):
     one = f"{place}/backups/{{backup}}"
+    writes = Permission.PROJECT if place == INSTANCE else Permission.VOLUMES
     routes("GET", f"{place}/backups", gives=list[shown])(list_all)  # type: ignore[valid-type]
-    routes("POST", f"{place}/backups")(post)
+    routes("POST", f"{place}/backups", needs=writes)(post)
     routes("GET", one, gives=shown)(get)
-    routes("POST", one)(rename)
-    routes("DELETE", one)(delete)
+    routes("POST", one, needs=writes)(rename)
+    routes("DELETE", one, needs=writes)(delete)
     routes("GET", f"{one}/export")(export)

@@ -11,6 +11,7 @@ from hutch.api.wire import Rendered, Request, Routes, Tagged
 from hutch.schema.answers.instance import Instance, InstanceFull, InstanceState
 from hutch.schema.instance import InstancePost, InstancePut, InstanceRecord, StatePut
 from hutch.schema.migration import MovePost
+from hutch.service import allow
 from hutch.service.instances import bulk, create, delete, move, power, rename, render, snapshot, update
 from hutch.service.migration import source
 from hutch.work.operations import Operation
@@ -50,6 +51,8 @@ async def post(request: Request) -> Operation:
     wanted = await request.read(InstancePost)
     if not wanted.source.server:
         request.caller.check(wanted.source.project)
+    if request.query.get("target"):
+        allow.target(request.parts, request.project)
     return await create.create(request.parts, request.project, wanted)
 
 

@@ -11,4 +11,6 @@ routes = Routes(reads=Permission.PROJECT, writes=Permission.PROJECT)
 
 @routes("POST", "/1.0/instances/{name}/rebuild")
 async def post(request: Request, wanted: RebuildPost) -> Operation:
+    if not wanted.source.server:
+        request.caller.check(wanted.source.project)
     return await rebuild.rebuild(request.parts, request.project, request["name"], wanted)

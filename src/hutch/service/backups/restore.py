@@ -25,7 +25,7 @@ from hutch.schema.storage import VolumeRecord, VolumeSnapshotRecord
 from hutch.service import allow, images, pools
 from hutch.service.instances import expand, make, render, rules, volume
 from hutch.service.parts import Parts, instance_lock
-from hutch.service.volumes import content, settings
+from hutch.service.volumes import content, create, settings
 from hutch.service.volumes import render as volumes
 from hutch.storage import transfer
 from hutch.storage.base import StorageDriver, Volume
@@ -125,7 +125,6 @@ def instance(parts: Parts, project: str, upload: Upload, name: str, pool: str) -
             operation.resources.update(render.resources(project, record.name))
             parts.events.lifecycle("instance-created", render.url(project, record.name), project)
 
-    allow.backup(parts, project)
     return parts.operations.start(
         "Restoring backup", work, project=project, resources=render.resources(project, name) if name else {}
     )
@@ -276,20 +275,18 @@ def custom(parts: Parts, pool: str, project: str, upload: Upload, name: str) -> 
             end = "" if record.content_type == "filesystem" else ".img"
             trees = {each.name: f"backup/volume-snapshots/{each.name}{end}" for each in history}
             _expect_trees(contents, [*trees.values(), f"backup/volume{end}"])
+            allow.volume(parts, record)
             async with parts.locks.hold(settings.lock(pool, project, record.name)):
                 settings.check_free(parts, pool, project, record.name)
                 place = settings.of(record)
                 async with volume.making(parts, driver, place) as doomed:
                     await _grow(parts, driver, place, upload, contents, trees, f"backup/volume{end}", operation)
                     await settings.limit(driver, record)
-                    async with parts.state.change() as transaction:
-                        transaction.put(record, *history)
-                        transaction.delete(doomed)
+                    await create.commit(parts, record, doomed, *history)
             operation.resources.update(volumes.resources(record))
             where = volumes.url(pool, project, "custom", record.name)
             parts.events.lifecycle("storage-volume-created", where, project)
 
-    allow.backup(parts, project)
     return parts.operations.start("Restoring custom volume backup", work, project=project)
 
 
@@ -340,6 +337,7 @@ def iso(parts: Parts, pool: str, project: str, upload: Upload, name: str) -> Ope
                 content_type="iso",
                 created_at=now(),
             )
+            allow.volume(parts, record)
 
             async def fill(root: Path) -> None:
                 await asyncio.to_thread(_copy, upload.path, root / content.FILE)
@@ -348,9 +346,7 @@ def iso(parts: Parts, pool: str, project: str, upload: Upload, name: str) -> Ope
                 settings.check_free(parts, pool, project, name)
                 async with volume.making(parts, driver, settings.of(record)) as doomed:
                     await driver.create_volume(settings.of(record), fill=fill)
-                    async with parts.state.change() as transaction:
-                        transaction.put(record)
-                        transaction.delete(doomed)
+                    await create.commit(parts, record, doomed)
             where = volumes.url(pool, project, "custom", name)
             parts.events.lifecycle("storage-volume-created", where, project)
 

@@ -19,6 +19,7 @@ from hutch.runtime.base import Held
 from hutch.schema.base import Config
 from hutch.schema.instance import InstanceRecord
 from hutch.schema.move import PREPARED, RECEIVING, RUNNING, MoveRecord, MoveReport, Offer, Word
+from hutch.service import allow
 from hutch.service.instances import expand, launch, make, rules, stateful, volume
 from hutch.service.instances.launch import Launch
 from hutch.service.migration import live_host, live_moves
@@ -90,9 +91,11 @@ class _Arrival:
                 await point("target-restored")
                 await held.stand()
                 self.note = replace(self.note, phase=PREPARED)
-                async with parts.state.change() as transaction:
-                    transaction.put(record, self.note)
-                    transaction.delete(doomed)
+                async with allow.settled(parts, record.project):
+                    allow.instance(parts, record.project, record.name, *expand.of(parts.state, record))
+                    async with parts.state.change() as transaction:
+                        transaction.put(record, self.note)
+                        transaction.delete(doomed)
                 undo.pop_all()
         except BaseException:
             await asyncio.shield(asyncio.ensure_future(live_moves.give_up(parts, self.note, held)))
@@ -185,7 +188,8 @@ class _Arrival:
 
 def _record(parts: Parts, wanted: InstanceRecord, offer: Offer) -> InstanceRecord:
     """The instance as the client wants it, with what belongs to the guest that runs: hardware addresses, image, uuid."""
-    kept = {key: value for key, value in offer.config.items() if not key.endswith(_NOT_HERE)}
+    offered = {key: value for key, value in offer.config.items() if not key.endswith(_NOT_HERE)}
+    kept = allow.own_config(parts, wanted.project, offered)
     own = {key: value for key, value in wanted.config.items() if not key.endswith(_NOT_HERE)}
     config: Config = own | kept
     record = launch.noted(parts, replace(wanted, config=config, stateful=True))
