@@ -151,7 +151,7 @@ def _instance_records(
     history = []
     for snapshot in index.snapshots or []:
         rules.check_snapshot_name(snapshot)
-        kept = convert(_known(described.get(snapshot, {})) | {"instance": name}, SnapshotRecord)
+        kept = convert(_known(described.get(snapshot, {})) | {"instance": name, "name": snapshot}, SnapshotRecord)
         history.append(replace(kept, name=snapshot, project=project, stateful=False, config=_kept(parts, kept.config)))
     for wanted in {*record.profiles}:
         if parts.state.profiles.find(home(parts.state, project, Kind.PROFILES), wanted) is None:
