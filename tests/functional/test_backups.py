@@ -264,3 +264,16 @@ def test_the_index_says_what_lxd_asks_for(host: Host, guest: Guest) -> None:
     assert index["config"]["container"]["name"] == made
     assert [each["name"] for each in index["config"]["snapshots"]] == ["one", "two"]
     assert index["config"]["volume"]["type"] == "container"
+
+
+def test_states_of_one_second_and_one_size_are_told_apart(
+    host: Host, guest: Guest, pool: str, names: Callable[[], str]
+) -> None:
+    made = guest(devices={"root": {"type": "disk", "path": "/", "pool": pool}})
+    for state in ("one", "two"):
+        host.exec(made, "sh", "-c", f"echo {state} > /root/state; touch -d @1000000000 /root/state")
+        host.call("POST", f"/1.0/instances/{made}/snapshots", {"name": state})
+    again = names()
+    take_in(host, export(host, f"/1.0/instances/{made}"), name=again)
+    host.power(again, "start")
+    assert host.exec(again, "cat", "/root/state").stdout == "two\n"

@@ -44,7 +44,8 @@ class BackupRename(msgspec.Struct, kw_only=True):
 
 
 class BackupConfig(msgspec.Struct, kw_only=True):
-    """What a backup tells of its records, as backup.yaml has it. LXD 6 says `instance` for `container`."""
+    """What a backup tells of its records, as backup.yaml has it. LXD 6 says `instance` for `container`;
+    `project` is hutch's own, in what lies beside volumes."""
 
     container: dict[str, Any] | None = None
     instance: dict[str, Any] | None = None
@@ -53,6 +54,7 @@ class BackupConfig(msgspec.Struct, kw_only=True):
     profiles: list[dict[str, Any]] | None = None
     volume: dict[str, Any] | None = None
     volume_snapshots: list[dict[str, Any]] | None = None
+    project: dict[str, Any] | None = None
 
     @property
     def owner(self) -> dict[str, Any] | None:

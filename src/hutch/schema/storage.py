@@ -22,6 +22,12 @@ class PoolPut(msgspec.Struct, kw_only=True):
     config: dict[str, Any] | None = None
 
 
+class RecoverPost(msgspec.Struct, kw_only=True):
+    """The pools to look for, besides those that are known or left a note."""
+
+    pools: list[PoolPut] = msgspec.field(default_factory=list, name="Pools")
+
+
 class VolumeRecord(msgspec.Struct, kw_only=True, frozen=True):
     """A custom volume. One of content_type block or iso is a tree with the file `root.img` in it."""
 

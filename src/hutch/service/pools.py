@@ -55,12 +55,14 @@ def driver_class(name: str) -> type[StorageDriver]:
     return found
 
 
+def check_name(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name):
+        raise Invalid(f"Invalid storage pool name {name!r}: letters, digits, dots, hyphens and underscores are allowed")
+
+
 async def create(parts: Parts, wanted: PoolPut) -> PoolRecord:
     """Make a pool; it is recorded first, so that a crash leaves something that can be seen and deleted."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", wanted.name):
-        raise Invalid(
-            f"Invalid storage pool name {wanted.name!r}: letters, digits, dots, hyphens and underscores are allowed"
-        )
+    check_name(wanted.name)
     if not wanted.driver:
         raise Invalid("No driver provided")
     driver = driver_class(wanted.driver)

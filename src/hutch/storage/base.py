@@ -76,6 +76,15 @@ class StorageDriver(ABC):
     async def activate(self) -> None:
         """Make an existing pool usable after a daemon start (mount it) and finish or remove what a crash left."""
 
+    @classmethod
+    async def recall(cls, config: Config, path: Path) -> Config:
+        """The settings of a pool whose record is lost, as far as they can be told from where it lies."""
+        return {"source": str(path)} | config
+
+    async def recover(self) -> None:
+        """Like `activate`, of a pool whose record is lost; NotFound, and nothing changed, when no pool is there."""
+        await self.activate()
+
     @abstractmethod
     async def deactivate(self) -> None: ...
 
@@ -153,6 +162,14 @@ class StorageDriver(ABC):
     @abstractmethod
     async def set_quota(self, volume: Volume, size: int) -> None:
         """Limit the volume to `size` bytes, 0 for no limit; Unsupported where the filesystem has no quotas."""
+
+    @abstractmethod
+    async def note(self, volume: Volume, text: str) -> None:
+        """Keep a text beside the volume, which goes with it and is renamed with it but not copied; NotFound if absent."""
+
+    @abstractmethod
+    async def noted(self, volume: Volume) -> str:
+        """The text that was kept last, empty when there is none."""
 
     @abstractmethod
     async def volumes(self) -> list[Volume]:

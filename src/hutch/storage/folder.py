@@ -24,6 +24,8 @@ from hutch.schema.keys.base import check_all
 from hutch.storage.base import Fill, Space, StorageDriver, Volume
 from hutch.storage.trash import Trash
 
+NOTE = "backup.yaml"
+"""The file in a volume's folder from which its records can be made again."""
 TYPES = ("container", "custom", "image")
 _FULL = {errno.ENOSPC: "No space left on device", errno.EDQUOT: "Disk quota exceeded"}
 
@@ -116,6 +118,20 @@ class FolderPool(StorageDriver):
         self._lay_out()
         for path in list((self.root / "new").iterdir()):
             self.trash.take(path)
+
+    async def recover(self) -> None:
+        if not await in_thread((self.root / "volumes").is_dir):
+            raise NotFound(f"there is no storage pool at {self.root}")
+        await self.activate()
+
+    async def note(self, volume: Volume, text: str) -> None:
+        await in_thread(tree.write, await in_thread(self.find, volume) / NOTE, text)
+
+    async def noted(self, volume: Volume) -> str:
+        try:
+            return await in_thread((await in_thread(self.find, volume) / NOTE).read_text)
+        except FileNotFoundError:
+            return ""
 
     async def deactivate(self) -> None:
         await self.trash.close()

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from hutch.kernel import mount, run
 from hutch.storage.base import StorageDriver, Volume
 
+# Contents are compared: in what comes from a tar, files of one second and one size may differ.
 # rsync walks by names and deletes: it sees the two trees and nothing else (helper.alone).
 _RSYNC = (
     *("/usr/bin/rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--sparse", "--numeric-ids", "--delete"),
-    *("--one-file-system", "--modify-window=-1", "--inplace", "/source/", "/target/"),
+    *("--one-file-system", "--checksum", "--inplace", "/source/", "/target/"),
 )
 
 

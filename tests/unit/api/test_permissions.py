@@ -117,6 +117,8 @@ TABLE: dict[str, set[str]] = {
     "GET /1.0/storage-pools/{name}/volumes/{type}/{volume}/state": INSIDE,
     "* /internal/moves/{id}": ALL,
     "* /internal/ready": {"local"},
+    "* /internal/recover/import": {"local"},
+    "* /internal/recover/validate": {"local"},
     "* /internal/shutdown": {"local"},
 }
 """Who may; what is not here is for unrestricted clients alone. `*` stands for the methods that are not here by name."""

@@ -30,7 +30,7 @@ def instance(parts: Parts, record: InstanceRecord, snapshots: list[SnapshotRecor
         container=render.document(parts, record),
         snapshots=[render.snapshot_document(each) for each in snapshots],
         pool=_pool(parts, pool),
-        profiles=[profiles.document(parts, each) for each in known if each is not None],
+        profiles=[profiles.document(parts, each) | {"used_by": []} for each in known if each is not None],
         volume=volume,
         volume_snapshots=[
             {"name": each.name, "description": each.description, "config": {}, "content_type": "filesystem"}
@@ -43,7 +43,7 @@ def instance(parts: Parts, record: InstanceRecord, snapshots: list[SnapshotRecor
 def volume(parts: Parts, record: VolumeRecord, snapshots: list[VolumeSnapshotRecord]) -> BackupIndex:
     config = BackupConfig(
         pool=_pool(parts, record.pool),
-        volume=volumes.document(parts, record),
+        volume=volumes.document(parts, record) | {"used_by": []},
         volume_snapshots=[volumes.snapshot_document(each) for each in snapshots],
     )
     return _index(parts, record.name, record.pool, "custom", [each.name for each in snapshots], config)
@@ -55,7 +55,7 @@ def _index(parts: Parts, name: str, pool: str, kind: str, snapshots: list[str], 
 
 
 def _pool(parts: Parts, name: str) -> dict[str, Any]:
-    return pools.document(parts, parts.state.pools.get(name))
+    return pools.document(parts, parts.state.pools.get(name)) | {"used_by": []}
 
 
 def text(document: BackupIndex | BackupConfig) -> str:

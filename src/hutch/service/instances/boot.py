@@ -51,7 +51,7 @@ async def adopt(parts: Parts) -> None:
 
     async def one(record: InstanceRecord) -> None:
         async with turn:
-            await _adopt(parts, record)
+            await adopt_one(parts, record)
             if parts.state.instances.find(record.project, record.name) is not None:
                 await memory.tidy(parts, record)
 
@@ -59,7 +59,8 @@ async def adopt(parts: Parts) -> None:
     await cpus.settle(parts)
 
 
-async def _adopt(parts: Parts, record: InstanceRecord) -> None:
+async def adopt_one(parts: Parts, record: InstanceRecord) -> None:
+    """Find the guest again if it runs, or clear up after it."""
     directory = parts.instance_directory(record.project, record.name)
     if record.config.get("volatile.last_state.power") != "RUNNING":
         return

@@ -6,7 +6,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from hutch.errors import Invalid, Unsupported
+from hutch.errors import Invalid, NotFound, Unsupported
 from hutch.kernel import btrfs, mount, run, tree
 from hutch.schema.base import Config
 from hutch.schema.keys import pool as keys
@@ -81,6 +81,28 @@ class Driver(TreePool):
     async def activate(self) -> None:
         await self._mount()
         await super().activate()
+
+    @classmethod
+    async def recall(cls, config: Config, path: Path) -> Config:
+        wanted = {"source": str(disk.loop_file(path))} | config
+        source = Path(wanted["source"])
+        if await in_thread(source.is_dir):
+            return wanted
+        argv = ["blkid", "-p", "-o", "value", "-s", "UUID", str(source)]
+        found = (await run.run(argv, ok=(0, 2))).strip() if await in_thread(source.exists) else ""
+        if not found:
+            raise NotFound(f"there is no storage pool at {source}")
+        size = {"size": str((await in_thread(source.stat)).st_size)} if await in_thread(source.is_file) else {}
+        return {_UUID: found, "volatile.initial_source": wanted["source"]} | size | wanted
+
+    async def recover(self) -> None:
+        await self._mount()
+        try:
+            await super().recover()
+        except NotFound:
+            if self.disk is not None:
+                await in_thread(mount.detach, self.path)
+            raise
 
     async def deactivate(self) -> None:
         await super().deactivate()
