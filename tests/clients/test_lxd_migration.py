@@ -92,3 +92,79 @@ def test_an_instance_of_lxd_comes_over_and_goes_back(lxd: Lxd, there: Host) -> N
     assert (
         lxd.lxc("config", "template", "list", "back-push").stdout == lxd.lxc("config", "template", "list", "c1").stdout
     )
+
+
+@pytest.mark.slow
+def test_everything_is_brought_over_with_a_report(lxd: Lxd, there: Host) -> None:
+    lxd.lxc("profile", "create", "web")
+    lxd.lxc("profile", "set", "web", "limits.memory", "512MiB")
+    lxd.lxc("profile", "device", "add", "web", "eth0", "nic", "nictype=bridged", "parent=lxdbr9", "name=eth0")
+    lxd.lxc("storage", "create", "other", "dir")
+    lxd.lxc("storage", "volume", "create", "other", "data")
+    lxd.lxc("init", "busybox", "c1", "-p", "default", "-p", "web", "-s", "other", "-c", "user.note=kept")
+    write(lxd, lxd.folder, "c1", "here\n")
+    lxd.lxc("snapshot", "c1", "s1")
+    lxd.lxc("init", "busybox", "c2")
+    lxd.lxc("config", "device", "add", "c2", "fast0", "infiniband", "nictype=physical", "parent=ib0")
+    lxd.lxc("launch", "busybox", "c3")
+
+    there.hutch("remote", "add", "old", lxd.address, "--accept-certificate", "--password", PASSWORD, env=conf(there))
+    planned = report(there, "old", "--dry-run")
+    assert {name for kind, name in planned if kind == "instance"} == {"c1", "c2", "c3"}
+    assert there.get("/1.0/instances") == []
+    first = report(there, "old:", "--network", "hutchbr0")
+    again = report(there, str(lxd.directory / "unix.socket"), "--network", "hutchbr0")
+
+    assert first["instance", "c1"] == ("imported", ["root disk on the pool default instead of other"])
+    assert first["instance", "c2"][0] == "imported"
+    assert "without device fast0" in first["instance", "c2"][1][0]
+    assert "it runs" in first["instance", "c3"][1][0]
+    assert first["profile", "web"] == ("imported", ["eth0 on the network hutchbr0 instead of lxdbr9"])
+    assert first["profile", "default"][0] == "kept ours"
+    assert first["volume", "other/data"][0] == "left"
+    assert [result for (kind, _), (result, _) in first.items() if kind == "image"] == ["imported"]
+    assert {result for (kind, _), (result, _) in again.items() if kind == "instance"} == {"refreshed"}
+    found = there.get("/1.0/instances/c1")
+    assert found["config"]["user.note"] == "kept"
+    assert found["expanded_config"]["limits.memory"] == "512MiB"
+    assert snapshots_of(there, "c1") == ["s1"]
+    there.lxc("start", "c1", "c3")
+    assert there.lxc("exec", "c1", "cat", "/root/note").stdout == "here\n"
+    assert json.loads(lxd.lxc("list", "c3", "--format", "json").stdout)[0]["status"] == "Running"
+
+
+def conf(host: Host) -> dict[str, str]:
+    return {"HUTCH_CONF": f"{host.folder}/conf"}
+
+
+def report(host: Host, *words: str) -> dict[tuple[str, str], tuple[str, list[str]]]:
+    done = host.hutch("import-from-lxd", *words, "--format", "json", env=conf(host), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {(each["kind"], each["name"]): (each["result"], each["remarks"]) for each in json.loads(done.stdout)}
+
+
+@pytest.mark.slow
+def test_files_with_shifted_ids_come_unshifted(lxd: Lxd, there: Host) -> None:
+    lxd.lxc("init", "busybox", "c1")
+    write(lxd, lxd.folder, "c1", "before\n")
+    lxd.lxc("snapshot", "c1", "unshifted")
+    lxd.lxc("start", "c1")
+    tree = "cd /root; mkdir d; touch d/f; chown 5:6 d/f; chmod 4711 d/f; ln -s d l; echo after > note"
+    lxd.lxc("exec", "c1", "--", "sh", "-c", tree)
+    lxd.lxc("stop", "--force", "c1")
+    lxd.lxc("snapshot", "c1", "shifted")
+    rootfs = lxd.directory / "storage-pools" / "default" / "containers" / "c1" / "rootfs"
+    if (rootfs / "root").stat().st_uid == 0:
+        pytest.skip("this LXD mounts files with shifted ids")
+
+    lxd.lxc("copy", "c1", "hutch:c1")
+    lxd.lxc("copy", "c1", "hutch:c1", "--refresh")
+
+    there.lxc("start", "c1")
+    shown = there.lxc(
+        "exec", "c1", "--", "sh", "-c", "stat -c '%n %u %g %a' / /root /root/note /root/d/f; cat /root/note"
+    )
+    assert shown.stdout == "/ 0 0 755\n/root 0 0 700\n/root/note 7 8 640\n/root/d/f 5 6 4711\nafter\n"
+    there.lxc("restore", "c1", "unshifted")
+    back = there.lxc("exec", "c1", "--", "sh", "-c", "stat -c '%u %g %a' /root/note; cat /root/note; ls /root")
+    assert back.stdout == "7 8 640\nbefore\nnote\n"

@@ -41,9 +41,15 @@ def _span(session: Session, found: Command, options: Options, remotes: Remotes, 
     """The first name says where the session's client is, the second where its target."""
     names = []
     for argument in [each for each in found.arguments if not each.flags[0].startswith("-")][:2]:
-        remote, plain = split(remotes, getattr(options, argument.flags[0]) or "")
+        value = getattr(options, argument.flags[0]) or ""
+        if isinstance(value, list):
+            continue
+        remote, plain = split(remotes, value)
+        if argument.settings.get("metavar") == "REMOTE" and value in remotes.names():
+            remote, plain = value, ""
         setattr(options, argument.flags[0], plain)
         names.append(remote or usual)
+    names += [usual] * (2 - len(names))
     if names[1] != names[0]:
         session.target = session.beside()
         session.target.connect(names[1], remotes.get(names[1]), remotes.project_of(names[1]))

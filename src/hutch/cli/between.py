@@ -60,6 +60,8 @@ def _ways(source: Client, target: Client, mode: str) -> list[tuple[str, Document
             addresses = [f"https://{address}" for address in environment.get("addresses") or []]
             if client.remote is not None:
                 addresses = list(dict.fromkeys([client.remote.address, *addresses]))
+            elif (target if client is source else source).remote is None:  # both are on this host
+                addresses.append(f"unix://{client.socket_path}")
             certificate = client.remote.certificate if client.remote else environment.get("certificate") or ""
             found += [(each, {"address": address, "certificate": certificate}) for address in addresses]
     if mode in ("", "relay"):

@@ -48,11 +48,6 @@ def answer(offered: Header, pool: StorageDriver, *, live: int, refresh: bool) ->
     """What this sink takes of an offer; Unsupported when that is nothing."""
     if offered.volume_size or offered.fs == FileSystem.BLOCK_AND_RSYNC:
         raise Unsupported("virtual machines cannot be moved here: this server runs containers")
-    if any(each.hostid != each.nsid for each in offered.idmap):
-        raise Unsupported(
-            "the source keeps this instance's files with shifted ids, which this server does not take: "
-            "start it there once with security.privileged=true, which shifts them back"
-        )
     if offered.criu in (Criu.RSYNC, Criu.PHAUL) and (not live or offered.live != live):
         raise Unsupported(
             "the source wants to move a running guest in a way that this server does not know: "

@@ -1,12 +1,13 @@
 """A migration as its sink does it, step by step."""
 
 from hutch.errors import NotFound
+from hutch.kernel.credentials import root_of
 from hutch.kernel.mount import closing
 from hutch.schema.instance import InstanceRecord, SnapshotRecord, Source
 from hutch.schema.migration import Header, SnapshotMessage
 from hutch.service import images
 from hutch.service.instances import make, volume
-from hutch.service.migration import negotiate, rsync, snapshots, stage
+from hutch.service.migration import negotiate, rsync, shifted, snapshots, stage
 from hutch.service.migration.channel import Channel
 from hutch.service.parts import Parts
 from hutch.storage.base import StorageDriver
@@ -79,11 +80,14 @@ class Receiving:
         What comes beside it is kept with the instance, unless what is sent is the named snapshot.
         """
         async with stage.folder(self.parts) as folder:
-            with closing(await self.pool.mount(volume.of(self.record), [])) as root:
+            idmap = shifted.idmap(self.offered, snapshot)
+            with closing(await self.pool.mount(volume.of(self.record), idmap)) as root:
                 told = rsync.teller(self.operation, snapshot or self.record.name)
                 features = self.answered.rsync
                 assert features is not None
-                await self.channel.unless_told(rsync.receive(self.channel.fs, folder, root, features, told))
+                await self.channel.unless_told(
+                    rsync.receive(self.channel.fs, folder, root, features, told, root_of(idmap))
+                )
             await volume.settle(self.pool, volume.of(self.record))
             if not snapshot:
                 await stage.take(folder, await make.directory(self.parts, self.record))

@@ -45,10 +45,15 @@ async def send(
         await _relay(process, socket, told, count_sent=True)
 
 
-async def receive(socket: Socket, stage: Path, root: int, features: RsyncFeatures, told: Told) -> None:
-    """Make the folder `stage`, with the mount `root` in it, what the source's rsync sends."""
-    argv = [_RSYNC, "--server", "-logDtpre.iLsfx", *_COMMON, "--modify-window=-1", *_options(features), ".", "/stage/"]
-    async with _running(stage, {ROOT: root}, argv) as process:
+async def receive(
+    socket: Socket, stage: Path, root: int, features: RsyncFeatures, told: Told, owner: tuple[int, int]
+) -> None:
+    """Make the folder `stage`, with the mount `root` in it, what the source's rsync sends.
+
+    `owner` is who the mount's root user is on the host: another than 0 when the mount shifts ids.
+    """
+    argv = [_RSYNC, "--server", "-logDtpre.iLsfx", *_COMMON, "--modify-window=-1", "--super", *_options(features)]
+    async with _running(stage, {ROOT: root}, [*argv, ".", "/stage/"], owner=owner) as process:
         await _relay(process, socket, told, count_sent=False)
 
 
@@ -63,10 +68,11 @@ def _options(features: RsyncFeatures) -> list[str]:
 
 @contextlib.asynccontextmanager
 async def _running(
-    stage: Path, trees: dict[str, int], argv: Sequence[str], ok: Sequence[int] = (0,)
+    stage: Path, trees: dict[str, int], argv: Sequence[str], ok: Sequence[int] = (0,), owner: tuple[int, int] = (0, 0)
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     mounts = ",".join(f"{name}={number}" for name, number in trees.items())
-    words: list[str | Path] = [sys.executable, "-I", "-m", "hutch.helper.transfer", stage, mounts, *argv]
+    words: list[str | Path] = [sys.executable, "-I", "-m", "hutch.helper.transfer", stage, mounts]
+    words += ["{}:{}".format(*owner), *argv]
     try:
         async with run.stream(words, stdin=asyncio.subprocess.PIPE, pass_fds=list(trees.values()), ok=ok) as process:
             yield process
