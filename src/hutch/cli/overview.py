@@ -8,7 +8,7 @@ TOPICS = {
     "snapshot restore copy move rename publish",
     "Configuration": "config profile project",
     "Resources": "image network storage",
-    "Server": "admin operation warning monitor query version completion",
+    "Server": "admin import-from-lxd operation warning monitor query version completion",
 }
 
 
@@ -20,7 +20,7 @@ def overview() -> str:
         shown["More"] = more
     lines = ["Usage: hutch [--dir DIR] [--project PROJECT] [-q] COMMAND ...", "", "Full machines in containers."]
     for topic, names in shown.items():
-        lines += ["", f"{topic}:", *(f"  {name:<12}{purposes[name]}" for name in names)]
+        lines += ["", f"{topic}:", *(f"  {name:<17}{purposes[name]}" for name in names)]
     return "\n".join([*lines, "", "`hutch COMMAND --help` explains a command and shows an example."])
 
 
@@ -31,7 +31,12 @@ def _files() -> list[tuple[str, str]]:
         if name.startswith(("_", ".")):
             continue
         is_package = not name.endswith(".py")
-        found.append((name.removesuffix(".py"), f"{folder}/{name}/__init__.py" if is_package else f"{folder}/{name}"))
+        found.append(
+            (
+                name.removesuffix(".py").replace("_", "-"),
+                f"{folder}/{name}/__init__.py" if is_package else f"{folder}/{name}",
+            )
+        )
     return found
 
 
