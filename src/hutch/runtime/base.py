@@ -1,7 +1,7 @@
 """What a runtime does with a plan."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,6 +160,10 @@ class Runtime(ABC):
     @abstractmethod
     def saved(self, images: Path) -> bool:
         """Whether the folder holds a complete state. Blocks."""
+
+    @abstractmethod
+    async def standstill(self, project: str, name: str, during: Awaitable[None]) -> float:
+        """For how many seconds the running guest stood still at a stretch while `during` was done."""
 
     @abstractmethod
     def void(self, images: Path) -> None:

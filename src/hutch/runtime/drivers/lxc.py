@@ -9,14 +9,14 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 
 from hutch.errors import Conflict, HutchError, NotFound, ToolFailed
 from hutch.kernel import cgroup, run, statistics
 from hutch.runtime.base import Ended, Held, Obstacle, Running, Runtime, Usage
 from hutch.runtime.enter import Door, Errand, Session
-from hutch.runtime.lxc import config, criu, find, held, locks, obstacles, record, seccomp, signals
+from hutch.runtime.lxc import config, criu, find, held, locks, obstacles, record, seccomp, signals, standstill
 from hutch.runtime.lxc import log as lxc_log
 from hutch.runtime.lxc.guest import Guest, clear
 from hutch.runtime.plan import LaunchPlan
@@ -175,6 +175,9 @@ class Driver(Runtime):
 
     def saved(self, images: Path) -> bool:
         return (images / criu.GROUPS).exists()
+
+    async def standstill(self, project: str, name: str, during: Awaitable[None]) -> float:
+        return await standstill.measured(self._guest(project, name).running.init, during)
 
     def void(self, images: Path) -> None:
         (images / criu.GROUPS).unlink(missing_ok=True)

@@ -13,9 +13,12 @@ from hutch.kernel import tree
 from hutch.runtime.base import Held
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.service.instances import expand, launch, stateful
+from hutch.service.migration import live_host
 from hutch.service.parts import Parts
 
-_HALF = "state.new"
+_HALF, _TRIAL = "state.new", "trial"
+
+Fresh = Callable[[Path], Awaitable[None]]
 
 
 def of(parts: Parts, record: SnapshotRecord) -> Path:
@@ -28,13 +31,17 @@ def _all(parts: Parts, project: str, name: str) -> Path:
 
 
 @asynccontextmanager
-async def held(parts: Parts, record: InstanceRecord, folder: Path) -> AsyncIterator[None]:
-    """The running guest stands still while the block lasts, its state in `folder` (made anew, on the same filesystem as it is in
-    the instance's own folder); after that it goes on, with its connections."""
+async def held(
+    parts: Parts, record: InstanceRecord, folder: Path, fresh: Fresh = stateful.fresh
+) -> AsyncIterator[None]:
+    """The running guest stands still while the block lasts; after that it goes on, with its connections.
+
+    Its state is in `folder`, which is one in the instance's own folder and is made empty by `fresh`.
+    """
     project, name = record.project, record.name
     await parts.doors.close(project, name)  # A connection of the guest's to the outside cannot be saved.
     try:
-        found = await _held(parts, record, folder)
+        found = await _held(parts, record, folder, fresh)
         try:
             yield
         finally:
@@ -44,15 +51,15 @@ async def held(parts: Parts, record: InstanceRecord, folder: Path) -> AsyncItera
             await launch.guest_folder(parts, record, expand.of(parts.state, record)[0])
 
 
-async def _held(parts: Parts, record: InstanceRecord, folder: Path) -> Held:
+async def _held(parts: Parts, record: InstanceRecord, folder: Path, fresh: Fresh) -> Held:
     async def attempt() -> Held:
-        await stateful.fresh(folder)
+        await fresh(folder)
         return await parts.runtime.hold(record.project, record.name, folder)
 
     try:
         return await stateful.patiently(attempt)
     except ToolFailed as error:
-        await tree.remove(folder)
+        await tree.drop(folder)
         raise HutchError(f"The state of the instance cannot be saved, it goes on running: {error.stderr}") from error
 
 
@@ -65,6 +72,25 @@ async def take(parts: Parts, record: InstanceRecord, kept: SnapshotRecord, disk:
         await asyncio.to_thread(_put, half, of(parts, kept))
     finally:
         await tree.remove(half)
+
+
+async def rehearse(parts: Parts, record: InstanceRecord) -> tuple[float, int]:
+    """Save the running guest's state in memory and drop it: for how many seconds it stood still, and the bytes it took."""
+    folder = parts.instance_directory(record.project, record.name) / _TRIAL
+
+    async def save() -> None:
+        async with held(parts, record, folder, live_host.memory):
+            pass
+
+    try:
+        pause = await parts.runtime.standstill(record.project, record.name, save())
+        return pause, await asyncio.to_thread(_size, folder)
+    finally:
+        await tree.drop(folder)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def _put(half: Path, target: Path) -> None:
@@ -105,7 +131,7 @@ async def tidy(parts: Parts, record: InstanceRecord) -> None:
     """Remove what a crash left, and finish a renaming that was taken back or not told of."""
     known = {each.name for each in parts.state.snapshots.all(record.project, record.name) if each.stateful}
     for path in await asyncio.to_thread(_left, parts, record, known):
-        await tree.remove(path)
+        await tree.drop(path)
 
 
 def _left(parts: Parts, record: InstanceRecord, known: set[str]) -> list[Path]:

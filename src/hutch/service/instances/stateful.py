@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import stat
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -40,6 +41,7 @@ ProtectHostname=no
 """
 # Older releases warn of a word that they do not know, for each service.
 _NEWER = {254: "ImportCredential=\nMemoryPressureWatch=off\n", 257: "DynamicUser=no\nPrivatePIDs=no\nPrivateTmp=no\n"}
+_LONGEST = 1 << 16
 _LIBRARY = re.compile(r"libsystemd-shared-(\d+)")
 
 
@@ -118,6 +120,27 @@ def _take_away(root: int) -> None:
         pass  # Never placed, or the guest has drop-ins of its own beside it.
     finally:
         os.close(folder)
+
+
+async def placed(parts: Parts, record: InstanceRecord) -> list[str]:
+    """What is switched off in the running guest's services, as lines of systemd's; none without migration.stateful."""
+    running = parts.runtime.running(record.project, record.name)
+    return await asyncio.to_thread(_placed, running.init) if running is not None else []
+
+
+def _placed(init: int) -> list[str]:
+    try:
+        with (
+            mount.closing(os.open(f"/proc/{init}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as root,
+            mount.closing(safepath.resolve(root, f"{_FOLDER}/{_FILE}", os.O_NOFOLLOW)) as found,
+        ):
+            if not stat.S_ISREG(os.fstat(found).st_mode):
+                return []
+            with os.fdopen(safepath.reopen(found, os.O_RDONLY)) as file:
+                lines = file.read(_LONGEST).splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [line for line in lines if "=" in line and not line.startswith("#")]
 
 
 async def check(parts: Parts, record: InstanceRecord, running: Running | None, what: str = _STOP) -> None:
