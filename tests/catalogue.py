@@ -17,8 +17,6 @@ class Catalogue:
         self.folder = folder
         self.products: dict[str, Any] = {}
         (folder / "streams/v1").mkdir(parents=True)
-        index = {"images": {"datatype": "image-downloads", "path": "streams/v1/images.json", "format": "products:1.0"}}
-        (folder / "streams/v1/index.json").write_text(json.dumps({"format": "index:1.0", "index": index}))
 
     def add(self, name: str, version: str, metadata: Path, rootfs: Path | None = None, *, arch: str = "amd64") -> str:
         """An image under an alias: a split one with a squashfs, or a unified one. Its fingerprint."""
@@ -35,8 +33,9 @@ class Catalogue:
 
     def _split(self, name: str, version: str, metadata: Path, rootfs: Path) -> dict[str, Any]:
         both = hashlib.sha256(metadata.read_bytes() + rootfs.read_bytes()).hexdigest()
-        about = self._file(name, version, "lxd.tar.xz", metadata) | {"combined_squashfs_sha256": both}
-        return {"lxd.tar.xz": about, "root.squashfs": self._file(name, version, "squashfs", rootfs)}
+        kinds = ("lxd.tar.xz", "incus.tar.xz")
+        about = {kind: self._file(name, version, kind, metadata) | {"combined_squashfs_sha256": both} for kind in kinds}
+        return about | {"root.squashfs": self._file(name, version, "squashfs", rootfs)}
 
     def _unified(self, name: str, version: str, path: Path) -> dict[str, Any]:
         return {"all": self._file(name, version, "lxd_combined.tar.gz", path)}
@@ -50,6 +49,9 @@ class Catalogue:
         return {"ftype": ftype, "path": path, "size": source.stat().st_size, "sha256": digest}
 
     def write(self) -> None:
+        stream = {"datatype": "image-downloads", "path": "streams/v1/images.json", "format": "products:1.0"}
+        index = {"format": "index:1.0", "index": {"images": stream | {"products": list(self.products)}}}
+        (self.folder / "streams/v1/index.json").write_text(json.dumps(index))
         document = {"format": "products:1.0", "datatype": "image-downloads", "products": self.products}
         (self.folder / "streams/v1/images.json").write_text(json.dumps(document))
 

@@ -103,7 +103,7 @@ def test_a_restricted_client_finds_itself_in_its_project(host: Host, project: Pr
 
     assert hutch("list", "far:").returncode == 0
     assert [row[0] for row in _rows(hutch("project", "list", "--remote", "far", "-f", "csv"))] == ["lodging (current)"]
-    assert ["far", ADDRESS, "lodging", ""] in _rows(hutch("remote", "list", "-f", "csv"))
+    assert ["far", ADDRESS, "lxd", "lodging", "", ""] in _rows(hutch("remote", "list", "-f", "csv"))
     assert "Forbidden" in hutch("list", "far:", "--project", "default", check=False).stderr
     listed = _rows(host.hutch("config", "trust", "list", "-f", "csv"))
     assert [(row[0], row[1], row[3]) for row in listed] == [("lodger", "client", "lodging")]
@@ -131,7 +131,7 @@ def test_a_client_is_trusted_by_the_certificate_it_printed(host: Host, hutch: Ru
     hutch("remote", "add", "far", "127.0.0.1", "--accept-certificate")
     hutch("remote", "set-url", "far", "localhost", "--accept-certificate")
 
-    assert ["far", "https://localhost:8443", "default", ""] in _rows(hutch("remote", "list", "-f", "csv"))
+    assert ["far", "https://localhost:8443", "lxd", "default", "", ""] in _rows(hutch("remote", "list", "-f", "csv"))
     assert "hutchbr0" in hutch("network", "list", "--remote", "far").stdout
 
 

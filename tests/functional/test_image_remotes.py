@@ -10,7 +10,7 @@ import pytest
 
 from hutch.access import x509
 from tests.catalogue import Catalogue
-from tests.hosts import ApiError, Host, images
+from tests.hosts import ApiError, Host, Segment, images
 from tests.hosts.namespace import Namespace
 
 PORT = 9443
@@ -32,14 +32,16 @@ class Streams:
 
 
 @contextmanager
-def _served(namespace: Namespace, folder: Path, certificate: Path, key: Path) -> Iterator[subprocess.Popen[str]]:
+def served(namespace: Namespace, folder: Path, certificate: Path, key: Path) -> Iterator[subprocess.Popen[str]]:
     program = Path(__file__).parents[1] / "hosts/https_folder.py"
     words = namespace.command("python3", program, folder, certificate, key, str(PORT))
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "serving\n"
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def streams(host: Host, tmp_path: Path) -> Iterator[Streams]:
     certificate, key = x509.server(tmp_path / "keys")
     catalogue = Catalogue(tmp_path / "served")
     catalogue.add("box", "20250101_05:00", images.built("busybox"))
-    with _served(host.namespace, catalogue.folder, certificate, key) as process:
+    with served(host.namespace, catalogue.folder, certificate, key) as process:
         yield Streams(catalogue, certificate, process)
 
 
@@ -97,3 +99,48 @@ def test_an_instance_is_rebuilt_from_there(bare: Host, streams: Streams) -> None
     bare.power("one", "start")
     assert bare.exec("one", "hostname").stdout == "one\n"
     bare.delete("one")
+
+
+def test_people_launch_by_the_name_of_a_remote(bare: Host, streams: Streams, tmp_path: Path) -> None:
+    def hutch(*words: str, check: bool = True) -> str:
+        done = bare.hutch(*words, env={"HUTCH_CONF": str(tmp_path / "conf")}, check=check)
+        return done.stdout + done.stderr
+
+    hutch("remote", "add", "streams", ADDRESS, "--protocol", "simplestreams", "--accept-certificate")
+    assert "simplestreams" in hutch("remote", "list", "--format", "csv")
+    hutch("launch", "streams:box", "one")
+    assert "one\n" in hutch("exec", "one", "hostname")
+    hutch("rebuild", "streams:box", "one", "--force")
+    assert "there is no image 'none'" in hutch("launch", "streams:none", "two", check=False)
+    assert "only has images" in hutch("list", "streams:", check=False)
+    hutch("delete", "one", "--force")
+    fingerprint = bare.get("/1.0/images")[0].rpartition("/")[2]
+    bare.call("DELETE", f"/1.0/images/{fingerprint}")
+    hutch("image", "copy", "streams:box", "--alias", "kept", "--auto-update")
+    assert bare.get(f"/1.0/images/{fingerprint}")["auto_update"]
+    assert "nothing newer" in hutch("image", "refresh", "kept")
+    hutch("remote", "rename", "streams", "other")
+    hutch("remote", "remove", "other")
+
+
+def test_an_image_of_another_hutch_is_launched_from_there(
+    hosts: Callable[..., Host], segment: Segment, tmp_path: Path
+) -> None:
+    here, there = hosts(segment=segment, lxcfs=False), hosts(segment=segment, lxcfs=False)
+    here.prepare()
+    there.import_image(images.built("busybox"), "busybox")
+    there.call("PATCH", "/1.0", {"config": {"core.https_address": "[::]:8443"}})
+    token = there.hutch("config", "trust", "add", "--name", "here").stdout.split()[-1]
+    conf, address = {"HUTCH_CONF": str(tmp_path / "conf")}, there.address.partition("/")[0]
+    here.hutch("remote", "add", "far", address, "--token", token, "--accept-certificate", env=conf)
+    here.hutch("launch", "far:busybox", "private", env=conf)
+    assert here.exec("private", "hostname").stdout == "private\n"
+    here.delete("private")
+    for url in here.get("/1.0/images"):
+        here.call("DELETE", url)
+    there.call("PATCH", there.get("/1.0/images")[0], {"public": True})
+    here.hutch("remote", "add", "open", address, "--public", "--accept-certificate", env=conf)
+    here.hutch("launch", "open:busybox", "public", env=conf)
+    assert here.exec("public", "hostname").stdout == "public\n"
+    image = here.get(here.get("/1.0/images")[0])
+    assert (image["cached"], image["update_source"]["protocol"]) == (True, "lxd")

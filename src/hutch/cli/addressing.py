@@ -18,6 +18,10 @@ def direct(session: Session, found: Command, options: Options, remotes: Remotes,
         value = getattr(options, dest, None)
         if isinstance(value, str):
             remote, plain = split(remotes, value)
+            if argument.elsewhere:
+                setattr(options, dest, plain)
+                session.elsewhere = remote
+                continue
             if not found.spans:
                 setattr(options, dest, plain)
             named.add(remote)

@@ -23,10 +23,12 @@ ALIASES = {"ls": "list", "rm": "delete", "cp": "copy", "mv": "move", "freeze": "
 
 
 class Argument:
-    """One argument of a command; `complete` says what names the shell may offer for it."""
+    """One argument of a command; `complete` says what names the shell may offer for it.
 
-    def __init__(self, *flags: str, complete: str = "", **settings: Any) -> None:
-        self.flags, self.complete, self.settings = flags, complete, settings
+    `elsewhere`: what it names may be on another server than the one that the command is for."""
+
+    def __init__(self, *flags: str, complete: str = "", elsewhere: bool = False, **settings: Any) -> None:
+        self.flags, self.complete, self.elsewhere, self.settings = flags, complete, elsewhere, settings
 
 
 arg = Argument

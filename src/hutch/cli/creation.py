@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from hutch import errors
+from hutch.cli import imagesources
 from hutch.cli.command import Argument, Options, arg
 from hutch.cli.session import Session, pairs, redirected_yaml
 from hutch.client.connection import Document, Reply, url
@@ -13,7 +14,14 @@ Devices = dict[str, dict[str, str]]
 
 def arguments() -> tuple[Argument, ...]:
     return (
-        arg("image", nargs="?", metavar="IMAGE", help="alias or fingerprint of the image", complete="image"),
+        arg(
+            "image",
+            nargs="?",
+            metavar="IMAGE",
+            help="alias or fingerprint of the image",
+            complete="image",
+            elsewhere=True,
+        ),
         arg("name", nargs="?", metavar="NAME", help="the new instance's name; without one it is made up"),
         *overrides(),
         arg("-n", "--network", metavar="NETWORK", help="connect eth0 to this network", complete="network"),
@@ -71,6 +79,8 @@ def _names(options: Options) -> tuple[str | None, str]:
 def _posted(session: Session, wanted: Document, image: str | None) -> Reply:
     if image is None:
         return session.client.request("POST", "/1.0/instances", wanted | {"source": {"type": "none"}})
+    if (source := imagesources.elsewhere(session, image)) is not None:
+        return session.client.request("POST", "/1.0/instances", wanted | {"source": source})
     try:
         return session.client.request("POST", "/1.0/instances", wanted | {"source": {"type": "image", "alias": image}})
     except errors.NotFound:

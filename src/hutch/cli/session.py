@@ -20,6 +20,7 @@ class Session:
     def __init__(self, directory: str, project: str = "", *, quiet: bool = False) -> None:
         self.directory, self.given_project, self.quiet = directory, project, quiet
         self.project, self.remote = project or "default", "local"
+        self.elsewhere = ""
         self.target: Session | None = None
         self.client = Client(os.environ.get("HUTCH_SOCKET") or f"{directory.rstrip('/')}/unix.socket", self.project)
 

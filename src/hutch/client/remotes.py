@@ -16,6 +16,7 @@ from typing import Any
 from hutch import errors
 
 LOCAL = "local"
+PROTOCOLS = ("lxd", "simplestreams")
 PORT = 8443
 
 
@@ -69,6 +70,7 @@ class Remotes:
         self.default: str = os.environ.get("HUTCH_REMOTE") or found.get("default") or LOCAL
         self.addresses: dict[str, str] = found.get("remotes") or {}
         self.projects: dict[str, str] = found.get("projects") or {}
+        self.images: dict[str, str] = found.get("images") or {}
 
     def names(self) -> list[str]:
         return sorted([LOCAL, *self.addresses])
@@ -79,7 +81,36 @@ class Remotes:
             return None
         if name not in self.addresses:
             raise errors.NotFound(f"there is no remote {name!r}; `hutch remote list` shows those there are")
+        if name in self.images:
+            raise errors.Invalid(f"the remote {name!r} only has images, as in `hutch launch {name}:IMAGE`")
         return Remote(name, self.addresses[name], self._pinned(name).read_text(), self.identity())
+
+    def protocol_of(self, name: str) -> str:
+        """How the remote is spoken to: `lxd`, or another protocol of one that only has images."""
+        return self.images.get(name, PROTOCOLS[0])
+
+    def has_only_images(self, name: str) -> bool:
+        return name in self.images
+
+    def image_source(self, name: str) -> dict[str, str]:
+        """How a daemon reaches the remote for an image: the members that are the same for all its images."""
+        pinned = self._pinned(name)
+        return {
+            "type": "image",
+            "mode": "pull",
+            "server": self.addresses[name],
+            "protocol": self.protocol_of(name),
+            "certificate": pinned.read_text() if pinned.exists() else "",
+        }
+
+    def add_images(self, name: str, address: str, protocol: str, certificate: str) -> None:
+        """A remote that only has images; without a certificate the host's authorities say whether it is the one."""
+        self.check_new(name)
+        self.images[name], self.addresses[name] = protocol, address
+        if certificate:
+            self._pinned(name).parent.mkdir(parents=True, exist_ok=True)
+            self._pinned(name).write_text(certificate)
+        self.save()
 
     def project_of(self, name: str) -> str:
         """The project that commands work in on this remote when none is given."""
@@ -113,6 +144,7 @@ class Remotes:
         self._own(name)
         del self.addresses[name]
         self.projects.pop(name, None)
+        self.images.pop(name, None)
         if self.default == name:
             self.default = LOCAL
         self.save()
@@ -121,7 +153,9 @@ class Remotes:
     def rename(self, name: str, new: str) -> None:
         self._own(name)
         self.check_new(new)
-        self._pinned(name).rename(self._pinned(new))
+        if self._pinned(name).exists():
+            self._pinned(name).rename(self._pinned(new))
+        self.images |= {new: self.images.pop(name)} if name in self.images else {}
         self.addresses[new] = self.addresses.pop(name)
         self.projects |= {new: self.projects.pop(name)} if name in self.projects else {}
         self.default = new if self.default == name else self.default
@@ -136,11 +170,12 @@ class Remotes:
     def _own(self, name: str) -> None:
         if name == LOCAL:
             raise errors.Invalid("the remote 'local' is the daemon of this host and stays as it is")
-        self.get(name)
+        if name not in self.images:
+            self.get(name)
 
     def save(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        kept = {"default": self.default, "remotes": self.addresses, "projects": self.projects}
+        kept = {"default": self.default, "remotes": self.addresses, "projects": self.projects, "images": self.images}
         draft = self.path.with_suffix(".new")
         draft.write_text(json.dumps(kept, indent=2) + "\n")
         draft.replace(self.path)
@@ -159,15 +194,15 @@ class Remotes:
         return certificate, key
 
 
-def full_address(text: str) -> str:
-    """`host`, `host:port` or a URL as https://HOST:PORT."""
+def full_address(text: str, usual: int = PORT) -> str:
+    """`host`, `host:port` or a URL as https://HOST:PORT, with the usual port where there is none."""
     place = text.removeprefix("https://").rstrip("/")
     if "://" in place:
         raise errors.Invalid(f"invalid address {text!r}: https://HOST:PORT is expected")
     bare = place.count(":") > 1 and not place.startswith("[")
     host, _, port = ("", "", "") if bare else place.rpartition(":")
     if bare or not host or not port.isdigit():
-        host, port = (f"[{place}]" if bare else place), str(PORT)
+        host, port = (f"[{place}]" if bare else place), str(usual)
     return f"https://{host}:{port}"
 
 

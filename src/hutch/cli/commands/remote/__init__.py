@@ -19,7 +19,10 @@ NAME = arg("remote", metavar="NAME", help="the remote")
     arg("--accept-certificate", action="store_true", help="trust the server's certificate without asking"),
     arg("--token", help="the token that the server's owner made"),
     arg("--password", help="the server's trust password"),
+    arg("--protocol", choices=remotes.PROTOCOLS, default="lxd", help="simplestreams for a server that only has images"),
+    arg("--public", action="store_true", help="take only public images from it, as somebody without trust"),
     example="""
+        hutch remote add images https://images.linuxcontainers.org --protocol simplestreams
         hutch remote add host2 eyJjbGllbnRfbmFtZSI6...
         hutch remote add host2 https://10.0.0.2:8443 --token eyJjbGllbnRfbmFtZSI6...
     """,
@@ -28,6 +31,9 @@ def add(session: Session, options: Options) -> None:
     """Add a server, and make it trust this client."""
     known = Remotes()
     known.check_new(options.remote)
+    if options.public or options.protocol != "lxd":
+        _add_images(session, options, known)
+        return
     token = options.token or (options.address if remotes.decode_token(options.address) else "")
     address, certificate = _found(session, options, token)
     remote = Remote(options.remote, address, certificate, known.identity())
@@ -37,6 +43,22 @@ def add(session: Session, options: Options) -> None:
     known.add(options.remote, address, certificate)
     if project != "default":
         known.work_in(options.remote, project)
+    session.say(f"Remote {options.remote} added: {address}")
+
+
+def _add_images(session: Session, options: Options, known: Remotes) -> None:
+    """A server that only has images. One in another format than ours is looked at by the daemon, when an image is wanted:
+    it must have a certificate of an authority, unless the one that it shows now is accepted."""
+    address, certificate = options.address.rstrip("/"), ""
+    if options.protocol == "lxd":
+        address, certificate = _found(session, options, "")
+    elif not address.startswith("https://"):
+        raise errors.Invalid(f"invalid address {address!r}: https://HOST[:PORT][/PATH] is expected")
+    elif options.accept_certificate:
+        certificate = remotes.shown_certificate(
+            remotes.full_address(address.removeprefix("https://").partition("/")[0], 443)
+        )
+    known.add_images(options.remote, address, options.protocol, certificate)
     session.say(f"Remote {options.remote} added: {address}")
 
 
@@ -112,14 +134,24 @@ def list_(session: Session, options: Options) -> None:
     known = Remotes()
     places = {LOCAL: session.client.socket_path} | known.addresses
     found = [
-        {"name": name, "address": places[name], "project": known.project_of(name), "default": name == known.default}
+        {
+            "name": name,
+            "address": places[name],
+            "protocol": known.protocol_of(name),
+            "public": known.has_only_images(name),
+            "project": known.project_of(name),
+            "default": name == known.default,
+        }
         for name in known.names()
     ]
     rows = [
-        [*(str(each[key]) for key in ("name", "address", "project")), "YES" if each["default"] else ""]
+        [
+            *(str(each[key]) for key in ("name", "address", "protocol", "project")),
+            *("YES" if each[key] else "" for key in ("public", "default")),
+        ]
         for each in found
     ]
-    table.show(options.format, ["NAME", "ADDRESS", "PROJECT", "DEFAULT"], rows, found)
+    table.show(options.format, ["NAME", "ADDRESS", "PROTOCOL", "PROJECT", "PUBLIC", "DEFAULT"], rows, found)
 
 
 @command(NAME, example="hutch remote switch host2")
