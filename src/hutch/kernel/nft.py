@@ -36,6 +36,8 @@ def redirect(family: str, address: str, port: int = 0) -> Statement:
 ACCEPT: Statement = {"accept": None}
 DROP: Statement = {"drop": None}
 REJECT: Statement = {"reject": None}
+REWRITTEN: Statement = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
+"""The connection's target was rewritten."""
 MASQUERADE: Statement = {"masquerade": None}
 
 

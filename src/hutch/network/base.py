@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from hutch.schema.base import Config
+from hutch.schema.forward import ForwardRecord
 from hutch.schema.keys.base import Key
 
 
@@ -43,6 +44,7 @@ class NetworkDriver(ABC):
 
     def __init__(self, name: str, path: Path, config: Config) -> None:
         self.name, self.path, self.config = name, path, config
+        self.forwards: Sequence[ForwardRecord] = ()
 
     @classmethod
     @abstractmethod

@@ -91,7 +91,9 @@ def driver_class(kind: str) -> type[NetworkDriver]:
 
 def driver_of(parts: Parts, record: NetworkRecord) -> NetworkDriver:
     """A driver for a network that is recorded; not started."""
-    return driver_class(record.type)(record.name, parts.directory / "networks" / record.name, record.config)
+    driver = driver_class(record.type)(record.name, parts.directory / "networks" / record.name, record.config)
+    driver.forwards = parts.state.forwards.all(record.project, record.name)
+    return driver
 
 
 async def state(parts: Parts, project: str, name: str) -> dict[str, Any]:
@@ -179,8 +181,9 @@ async def rename(parts: Parts, project: str, name: str, new: str) -> None:
         del parts.networks[name]
         renamed = replace(record, name=new, config=config)
         async with parts.state.change() as transaction:
-            transaction.delete(record)
-            transaction.put(renamed)
+            forwards = parts.state.forwards.all(project, name)
+            transaction.delete(record, *forwards)
+            transaction.put(renamed, *(replace(each, network=new) for each in forwards))
         network = driver_of(parts, renamed)
         await network.start()
         parts.networks[new] = network
@@ -195,6 +198,6 @@ async def delete(parts: Parts, project: str, name: str) -> None:
         network = parts.networks.get(name) or driver_of(parts, record)
         await network.delete()
         parts.networks.pop(name, None)
-        await parts.state.delete(record)
+        await parts.state.delete(record, *parts.state.forwards.all(project, name))
         await warnings.forget(parts, url(project, name))
     parts.events.lifecycle("network-deleted", url(project, name), project)

@@ -13,6 +13,7 @@ from hutch.errors import NotFound
 from hutch.schema.backup import BackupRecord
 from hutch.schema.certificate import CertificateRecord, TokenRecord
 from hutch.schema.doomed import DoomedRecord
+from hutch.schema.forward import ForwardRecord
 from hutch.schema.image import AliasRecord, ImageRecord
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.move import MoveRecord
@@ -104,6 +105,9 @@ class State:
         self.aliases = Table("/aliases/", AliasRecord, lambda r: (r.project, r.name), "Image alias not found")
         self.profiles = Table("/profiles/", ProfileRecord, lambda r: (r.project, r.name), "Profile not found")
         self.networks = Table("/networks/", NetworkRecord, lambda r: (r.project, r.name), "Network not found")
+        self.forwards = Table(
+            "/forwards/", ForwardRecord, lambda r: (r.project, r.network, r.listen_address), "Network forward not found"
+        )
         self.pools = Table("/pools/", PoolRecord, lambda r: (r.name,), "Storage pool not found")
         self.volumes = Table(
             "/volumes/", VolumeRecord, lambda r: (r.pool, r.project, r.name), "Storage volume not found"

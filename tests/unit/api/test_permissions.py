@@ -82,6 +82,8 @@ TABLE: dict[str, set[str]] = {
     "GET /1.0/metrics": ALL,
     "GET /1.0/networks": INSIDE,
     "GET /1.0/networks/{name}": INSIDE,
+    "GET /1.0/networks/{name}/forwards": INSIDE,
+    "GET /1.0/networks/{name}/forwards/{address}": INSIDE,
     "GET /1.0/networks/{name}/leases": INSIDE,
     "GET /1.0/networks/{name}/state": INSIDE,
     "GET /1.0/metadata/configuration": TRUSTED,

@@ -11,9 +11,10 @@ from typing import Any
 from hutch.errors import Conflict, Invalid, NotFound
 from hutch.kernel import ip, nft, sysctl
 from hutch.kernel.ip import Interface
-from hutch.network import dnsmasq, firewall, interfaces, leases, reservations, subnets
+from hutch.network import dnsmasq, firewall, forward, interfaces, leases, reservations, subnets
 from hutch.network.base import Lease, NetworkDriver, Reservation
 from hutch.schema.base import Config
+from hutch.schema.forward import ForwardRecord
 from hutch.schema.keys.base import as_bool, check_all
 from hutch.schema.keys.network import BRIDGE, interface_name, ranges4, ranges6
 
@@ -57,11 +58,13 @@ class Driver(NetworkDriver):
         await self._link(found)
         await asyncio.to_thread(self._routing)
         await self._firewall()
+        await self._forward()
         await self._serve(fresh=found is None)
 
     async def stop(self) -> None:
         await self.dnsmasq.stop()
         await nft.delete(firewall.table_name(self.name))
+        await nft.delete(forward.table_name(self.name))
         found = await ip.interface(self.name)
         if found is not None and found.alias == self._mark:
             await ip.delete(self.name)
@@ -72,6 +75,16 @@ class Driver(NetworkDriver):
 
     async def detach(self) -> None:
         await self.dnsmasq.detach()
+
+    async def forward(self, forwards: Sequence[ForwardRecord]) -> None:
+        """Put these forwards in force in place of the earlier ones."""
+        self.forwards = forwards
+        await self._forward()
+
+    async def _forward(self) -> None:
+        subnets = [item.network for item in (self.ipv4, self.ipv6) if item is not None]
+        table = forward.table(self.name, self.forwards, subnets)
+        await (nft.delete(forward.table_name(self.name)) if table is None else table.replace())
 
     async def reserve(self, wanted: Reservation) -> None:
         if await asyncio.to_thread(reservations.save, self.dnsmasq.hosts, wanted, named=self._names):
