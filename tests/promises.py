@@ -82,6 +82,8 @@ PROMISES = {
     "network": "functional/test_network_lxc.py::test_a_network_is_made_shown_changed_and_deleted",
     "network_dhcp_expiry": "unit/network/test_dnsmasq.py::test_ranges_and_lease_times_are_the_settings",
     "network_dhcp_gateway": "unit/network/test_dnsmasq.py::test_guests_are_told_gateway_mtu_and_search_domains",
+    "network_forward": "functional/test_network_forwards.py::test_ports_go_to_guests_and_the_rest_to_the_default",
+    "network_acl": "functional/test_network_acls.py::test_rules_hold_between_guests_and_towards_the_host",
     "network_dns": "functional/test_network.py::test_dynamic_names_are_what_guests_call_themselves",
     "network_hwaddr": "functional/test_network.py::test_settings_change_while_guests_go_on",
     "network_leases": "functional/test_network.py::test_gateways_are_among_the_leases",

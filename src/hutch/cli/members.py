@@ -8,6 +8,7 @@ INSTANCE = ("architecture", "config", "devices", "ephemeral", "profiles", "state
 SNAPSHOT = ("expires_at",)
 PROFILE = ("config", "description", "devices")
 NETWORK = ("config", "description")
+ACL = ("config", "description", "egress", "ingress")
 FORWARD = ("config", "description", "ports")
 POOL = ("config", "description")
 VOLUME = ("config", "description")

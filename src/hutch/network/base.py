@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hutch.schema.acl import AclRecord
 from hutch.schema.base import Config
 from hutch.schema.forward import ForwardRecord
 from hutch.schema.keys.base import Key
@@ -25,7 +26,10 @@ class Lease:
 
 @dataclass(frozen=True)
 class Reservation:
-    """What DHCP and DNS must know of an instance's nic; addresses may be empty."""
+    """What DHCP and DNS must know of an instance's nic; addresses may be empty.
+
+    `acls` are the ACLs of its own, comma separated, with what happens to what they do not speak of (empty: as the network says).
+    """
 
     project: str
     instance: str
@@ -33,6 +37,9 @@ class Reservation:
     hwaddr: str
     ipv4: str = ""
     ipv6: str = ""
+    acls: str = ""
+    acl_ingress: str = ""
+    acl_egress: str = ""
 
 
 class NetworkDriver(ABC):
@@ -45,6 +52,7 @@ class NetworkDriver(ABC):
     def __init__(self, name: str, path: Path, config: Config) -> None:
         self.name, self.path, self.config = name, path, config
         self.forwards: Sequence[ForwardRecord] = ()
+        self.acls: Mapping[str, AclRecord] = {}
 
     @classmethod
     @abstractmethod

@@ -54,6 +54,7 @@ EXTENSIONS = [
     "network_leases",
     "network_state",
     "network_dns",
+    "network_acl",
     "network_forward",
     "operation_description",
     "operation_wait",

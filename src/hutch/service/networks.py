@@ -14,7 +14,7 @@ from hutch.network import drivers, interfaces
 from hutch.network.base import NetworkDriver
 from hutch.schema.base import Config, strings
 from hutch.schema.network import NetworkPut, NetworkRecord
-from hutch.service import allow, uses, warnings
+from hutch.service import acls, allow, uses, warnings
 from hutch.service.parts import Parts
 
 
@@ -92,6 +92,7 @@ def driver_class(kind: str) -> type[NetworkDriver]:
 def driver_of(parts: Parts, record: NetworkRecord) -> NetworkDriver:
     """A driver for a network that is recorded; not started."""
     driver = driver_class(record.type)(record.name, parts.directory / "networks" / record.name, record.config)
+    driver.acls = {each.name: each for each in parts.state.acls.all(record.project)}
     driver.forwards = parts.state.forwards.all(record.project, record.name)
     return driver
 
@@ -112,6 +113,7 @@ async def create(parts: Parts, project: str, wanted: NetworkPut) -> NetworkRecor
         if parts.state.networks.find(project, wanted.name) is not None:
             raise AlreadyExists("The network already exists")
         config = await driver.check(wanted.name, strings(wanted.config), others=_others(parts, wanted.name))
+        acls.check_names(parts, project, config)
         if wanted.name in await unmanaged():
             raise AlreadyExists(f"An interface {wanted.name!r} already exists on this host: choose another name")
         record = NetworkRecord(
@@ -158,6 +160,7 @@ async def put(
             config = record.config | config
         config = {key: value for key, value in config.items() if value != ""}
         config = await driver_class(record.type).check(name, config, old=record.config, others=_others(parts, name))
+        acls.check_names(parts, project, config)
         network = running(parts, name)
         await network.update(config)
         description = record.description if wanted.description is None and merge else wanted.description or ""

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from hutch.errors import NotFound
+from hutch.schema.acl import AclRecord
 from hutch.schema.backup import BackupRecord
 from hutch.schema.certificate import CertificateRecord, TokenRecord
 from hutch.schema.doomed import DoomedRecord
@@ -105,6 +106,7 @@ class State:
         self.aliases = Table("/aliases/", AliasRecord, lambda r: (r.project, r.name), "Image alias not found")
         self.profiles = Table("/profiles/", ProfileRecord, lambda r: (r.project, r.name), "Profile not found")
         self.networks = Table("/networks/", NetworkRecord, lambda r: (r.project, r.name), "Network not found")
+        self.acls = Table("/acls/", AclRecord, lambda r: (r.project, r.name), "Network ACL not found")
         self.forwards = Table(
             "/forwards/", ForwardRecord, lambda r: (r.project, r.network, r.listen_address), "Network forward not found"
         )

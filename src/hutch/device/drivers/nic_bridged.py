@@ -10,14 +10,14 @@ from hutch.kernel import ip
 from hutch.network.base import NetworkDriver, Reservation
 from hutch.schema.keys.base import as_bool
 from hutch.schema.keys.devices import NIC_BRIDGED
-from hutch.schema.keys.network import subnets
+from hutch.schema.keys.network import ACLS, subnets
 
 
 class Driver(VethNic):
     keys = NIC_BRIDGED
     tunable = VethNic.tunable | {
         *("ipv4.address", "ipv6.address", "security.mac_filtering", "security.ipv4_filtering"),
-        *("security.ipv6_filtering", "security.port_isolation"),
+        *("security.ipv6_filtering", "security.port_isolation", *ACLS),
     }
 
     @property
@@ -32,6 +32,12 @@ class Driver(VethNic):
         if not self._parent:
             raise Invalid(f"device {self.name!r}: the key parent, or network, is required")
         network = self._network()
+        if acls := self.config.get("security.acls"):
+            if network is None:
+                raise Invalid(f"device {self.name!r}: ACLs are for managed networks, and {self._parent!r} is none")
+            for name in (each.strip() for each in acls.split(",")):
+                if name not in network.acls:
+                    raise Invalid(f"device {self.name!r}: Network ACL {name!r} does not exist")
         for version in (4, 6):
             if self.config.get(f"ipv{version}.address"):
                 self._check_static(version, network)
@@ -52,6 +58,9 @@ class Driver(VethNic):
             hwaddr=self.hwaddr,
             ipv4=self._static(4),
             ipv6=self._static(6),
+            acls=self.config.get("security.acls", ""),
+            acl_ingress=self.config.get("security.acls.default.ingress.action", ""),
+            acl_egress=self.config.get("security.acls.default.egress.action", ""),
         )
         for version in (4, 6):
             if self._filters(version) and not self.config.get(f"ipv{version}.address"):
@@ -73,7 +82,11 @@ class Driver(VethNic):
     @property
     def _may_be_filtered(self) -> bool:
         names = ("mac", "ipv4", "ipv6")
-        return super()._may_be_filtered or any(as_bool(self.config.get(f"security.{each}_filtering")) for each in names)
+        return (
+            bool(self.config.get("security.acls"))
+            or super()._may_be_filtered
+            or any(as_bool(self.config.get(f"security.{each}_filtering")) for each in names)
+        )
 
     async def forget(self) -> None:
         try:
@@ -88,7 +101,8 @@ class Driver(VethNic):
         return self._parent
 
     def _filters(self, version: int) -> bool:
-        return as_bool(self.config.get(f"security.ipv{version}_filtering"))
+        """ACLs of its own go by its addresses, so it may have no others."""
+        return bool(self.config.get("security.acls")) or as_bool(self.config.get(f"security.ipv{version}_filtering"))
 
     def _static(self, version: int) -> str:
         address = self.config.get(f"ipv{version}.address", "")

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Interface, IPv6Interface, IPv6Network, ip_address, ip_interface
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 from hutch.errors import Conflict, Invalid, NotFound
 from hutch.kernel import ip, nft, sysctl
 from hutch.kernel.ip import Interface
-from hutch.network import dnsmasq, firewall, forward, interfaces, leases, reservations, subnets
+from hutch.kernel.run import run
+from hutch.network import acl, dnsmasq, firewall, forward, interfaces, leases, reservations, subnets
 from hutch.network.base import Lease, NetworkDriver, Reservation
+from hutch.schema.acl import AclRecord
 from hutch.schema.base import Config
 from hutch.schema.forward import ForwardRecord
 from hutch.schema.keys.base import as_bool, check_all
@@ -32,6 +34,7 @@ class Driver(NetworkDriver):
     def __init__(self, name: str, path: Path, config: Config) -> None:
         super().__init__(name, path, config)
         self.dnsmasq = dnsmasq.Dnsmasq(path)
+        self._judges = True
         self._mark = f"hutch:{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
 
     @classmethod
@@ -59,12 +62,14 @@ class Driver(NetworkDriver):
         await asyncio.to_thread(self._routing)
         await self._firewall()
         await self._forward()
+        await self._judge()
         await self._serve(fresh=found is None)
 
     async def stop(self) -> None:
         await self.dnsmasq.stop()
         await nft.delete(firewall.table_name(self.name))
         await nft.delete(forward.table_name(self.name))
+        await nft.delete(acl.table_name(self.name))
         found = await ip.interface(self.name)
         if found is not None and found.alias == self._mark:
             await ip.delete(self.name)
@@ -86,9 +91,59 @@ class Driver(NetworkDriver):
         table = forward.table(self.name, self.forwards, subnets)
         await (nft.delete(forward.table_name(self.name)) if table is None else table.replace())
 
+    async def judge(self, acls: Mapping[str, AclRecord]) -> None:
+        """Put these ACLs in force in place of the earlier ones."""
+        self.acls = acls
+        await self._judge()
+
+    async def _judge(self) -> None:
+        reserved = [
+            each for each in (await asyncio.to_thread(reservations.load, self.dnsmasq.hosts)).values() if each.acls
+        ]
+        table = self._acl_table(reserved)
+        if table is None:
+            if self._judges:
+                await nft.delete(acl.table_name(self.name))
+            self._judges = False
+            return
+        await self._show_to_firewall()
+        await table.replace()
+        self._judges = True
+
+    async def _show_to_firewall(self) -> None:
+        """Rules of the family inet see what goes from port to port too, on this bridge alone."""
+        if not await asyncio.to_thread(sysctl.read, "net", "bridge", "bridge-nf-call-iptables"):
+            await run(["modprobe", "-q", "br_netfilter"], ok=range(256))
+        if not await asyncio.to_thread(sysctl.read, "net", "bridge", "bridge-nf-call-iptables"):
+            log.warning("without br_netfilter ACLs of %s hold for routed packets, not from guest to guest", self.name)
+            return
+        await ip.batch(f"link set dev {self.name} type bridge nf_call_iptables 1 nf_call_ip6tables 1")
+
+    def _acl_table(self, reserved: Sequence[Reservation]) -> nft.Table | None:
+        names = _names_of(self.config.get("security.acls", ""))
+        whole = acl.Policy(names, self._default("ingress"), self._default("egress"), *self._logged())
+        subnets = [item.network for item in (self.ipv4, self.ipv6) if item is not None]
+        groups: dict[str, list[str]] = {name: [str(subnet) for subnet in subnets] for name in names}
+        nics = []
+        for each in reserved:
+            addresses = tuple(filter(None, (each.ipv4, each.ipv6)))
+            own = _names_of(each.acls)
+            for name in own:
+                groups.setdefault(name, []).extend(addresses)
+            defaults = (each.acl_ingress or whole.ingress, each.acl_egress or whole.egress)
+            nics.append(acl.Subject(addresses, acl.Policy((*names, *own), *defaults, *self._logged())))
+        return acl.table(self.name, whole, nics, acl.Surroundings(self.acls, subnets, groups))
+
+    def _default(self, way: str) -> str:
+        return self.config.get(f"security.acls.default.{way}.action") or "reject"
+
+    def _logged(self) -> list[bool]:
+        return [as_bool(self.config.get(f"security.acls.default.{way}.logged")) for way in ("ingress", "egress")]
+
     async def reserve(self, wanted: Reservation) -> None:
         if await asyncio.to_thread(reservations.save, self.dnsmasq.hosts, wanted, named=self._names):
             await self.dnsmasq.reload()
+            await self._judge()
 
     async def address_for(self, wanted: Reservation, version: int) -> str:
         gateway = self.ipv4 if version == 4 else self.ipv6
@@ -111,6 +166,8 @@ class Driver(NetworkDriver):
             return
         await asyncio.to_thread(self._give_back, gone)
         await self.dnsmasq.reload()
+        if gone.acls:
+            await self._judge()
 
     async def leases(self) -> list[Lease]:
         gateways = [item for item in (self.ipv4, self.ipv6) if item is not None]
@@ -223,6 +280,10 @@ class Driver(NetworkDriver):
             gateway = self.ipv6 if lease.is_ipv6 else self.ipv4
             if gateway is not None and lease.belongs_to(nic, named=self._names):
                 leases.give_back(self.name, str(gateway.ip), lease, server)
+
+
+def _names_of(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
 def _settle(name: str, config: Config, version: int, old: Config | None, used: list[tuple[ip.Network, str]]) -> None:

@@ -5,7 +5,7 @@ import re
 
 from hutch.errors import Invalid
 from hutch.schema.keys.base import Key, as_bits, as_bytes, as_int, boolean, choice, integer, text
-from hutch.schema.keys.network import hwaddr, interface_name, ipv4, ipv6, mtu, subnets4, subnets6
+from hutch.schema.keys.network import ACLS, hwaddr, interface_name, ipv4, ipv6, mtu, subnets4, subnets6
 
 
 def inside(value: str) -> str:
@@ -75,6 +75,7 @@ NIC_BRIDGED: dict[str, Key] = _VETH | {
         "Drop what the guest sends with an IPv6 address that is not this nic's (without DHCPv6: the one made of its MAC "
         "address), and router advertisements; implies security.mac_filtering"
     ),
+    **ACLS,
     "security.port_isolation": boolean("Keep the guest from other isolated ports of the bridge"),
 }
 

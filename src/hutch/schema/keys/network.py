@@ -136,6 +136,16 @@ def domains(value: str) -> list[str]:
     return [domain(part.strip()) for part in value.split(",")]
 
 
+ACLS: dict[str, Key] = {
+    "security.acls": text("ACLs that judge what guests send and receive, comma separated"),
+    "security.acls.default.ingress.action": choice(
+        "What happens to what guests receive and no rule speaks of", "allow", "reject", "drop", default="reject"
+    ),
+    "security.acls.default.egress.action": choice(
+        "What happens to what guests send and no rule speaks of", "allow", "reject", "drop", default="reject"
+    ),
+}
+
 BRIDGE: dict[str, Key] = {
     "bridge.hwaddr": Key("MAC address of the bridge", "MAC address", check=hwaddr),
     "bridge.mtu": Key("MTU of the bridge and of what is attached to it", "integer", "1500", check=mtu),
@@ -163,7 +173,12 @@ BRIDGE: dict[str, Key] = {
     "ipv6.nat": boolean("Whether to masquerade; true when ipv6.address is auto on creation"),
     "ipv6.routing": boolean("Whether to route traffic in and out of the bridge", "true"),
     "raw.dnsmasq": text("Lines for dnsmasq's configuration file"),
+    "security.acls.default.ingress.logged": boolean(
+        "Whether the kernel logs what guests receive and no rule speaks of"
+    ),
+    "security.acls.default.egress.logged": boolean("Whether the kernel logs what guests send and no rule speaks of"),
 }
+BRIDGE |= ACLS
 
 MACVLAN: dict[str, Key] = {
     "parent": Key("The interface of the host", check=interface_name, required=True),
