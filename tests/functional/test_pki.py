@@ -3,6 +3,7 @@
 import datetime
 import json
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,27 @@ class Authority:
     def _signed(self, name: x509.Name, key: Any, begin: datetime.datetime, end: datetime.datetime) -> x509.Certificate:
         builder = x509.CertificateBuilder().subject_name(name).issuer_name(self.name).public_key(key.public_key())
         builder = builder.serial_number(x509.random_serial_number()).not_valid_before(begin).not_valid_after(end)
+        names = x509.SubjectAlternativeName([x509.DNSName("pki.test"), x509.IPAddress(IPv4Address("127.0.0.1"))])
+        is_authority = x509.BasicConstraints(ca=key is self.key, path_length=None)
+        builder = builder.add_extension(names, critical=False).add_extension(is_authority, critical=True)
         return builder.sign(self.key, hashes.SHA384())
 
-    def issue(self, folder: Path, *, begin: datetime.datetime = NOW - DAY, end: datetime.datetime = NOW + DAY) -> int:
-        """Write client.crt and client.key; the serial number."""
-        folder.mkdir()
+    def issue(
+        self,
+        folder: Path,
+        *,
+        begin: datetime.datetime = NOW - DAY,
+        end: datetime.datetime = NOW + DAY,
+        name: str = "client",
+    ) -> int:
+        """Write client.crt and client.key (or those of another name); the serial number."""
+        folder.mkdir(exist_ok=True)
         key = ec.generate_private_key(ec.SECP384R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
-        made = self._signed(name, key, begin, end)
-        (folder / "client.crt").write_bytes(made.public_bytes(PEM))
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
+        made = self._signed(subject, key, begin, end)
+        (folder / f"{name}.crt").write_bytes(made.public_bytes(PEM))
         private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        (folder / "client.key").write_bytes(private)
+        (folder / f"{name}.key").write_bytes(private)
         return made.serial_number
 
     def revoke(self, path: Path, *serials: int) -> None:
@@ -62,6 +73,7 @@ def host(hosts: Callable[..., Host], authority: Authority) -> Host:
     made = hosts(start=False, lxcfs=False)
     made.directory.mkdir()
     (made.directory / "server.ca").write_bytes(authority.certificate.public_bytes(PEM))
+    authority.issue(made.directory, name="server")
     made.start()
     made.call("PATCH", "/1.0", {"config": {"core.https_address": ADDRESS}})
     return made
@@ -124,3 +136,14 @@ def test_a_revoked_certificate_is_refused_at_once(host: Host, authority: Authori
     assert "not signed by the authority" in host.log_tail()
     revocations.unlink()
     assert ask(host, tmp_path / "lost", "/1.0/instances")[0] == 200
+
+
+def test_lxc_adds_a_server_of_its_authority_without_a_token(host: Host, authority: Authority, tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    authority.issue(conf)
+    (conf / "client.ca").write_bytes(authority.certificate.public_bytes(PEM))
+
+    host.run("lxc", "remote", "add", "there", f"https://{ADDRESS}", env={"LXD_CONF": str(conf)})
+
+    assert host.run("lxc", "list", "there:", env={"LXD_CONF": str(conf)}).returncode == 0
+    assert host.get("/1.0/certificates") == []
