@@ -160,6 +160,9 @@ def _check_disk(rules: Config, device: Config) -> None:
         return
     if allowed == "managed":
         raise Forbidden("Attaching disks not backed by a pool is forbidden")
+    # what the guest's root writes there would be the host's root's: a program with the setuid bit, for instance
+    if as_bool(device.get("shift")) and restriction(rules, "containers.privilege") != "allow":
+        raise Forbidden("Shifting the owners of a host path is forbidden")
     if not path_allowed(rules, device.get("source", "")):
         raise Forbidden(f"Disk source path {device.get('source')!r} not allowed by restricted.devices.disk.paths")
 
