@@ -187,6 +187,11 @@ def test_bodies_are_read_leniently(host: Host, things: Things) -> None:
     body = b'{"description": "lenient", "config": null, "devices": null, "unknown": [1], "ephemeral": null}'
     assert host.api.raw("PATCH", "/1.0/instances/dialect", body)[0] == 200
     assert host.get("/1.0/instances/dialect")["description"] == "lenient"
+    made = b'{"name": "untyped", "source": {"type": "none"}}'
+    status, headers, _ = host.api.raw("POST", "/1.0/instances", made)
+    assert status == 202
+    host.api.wait(headers["location"])
+    host.delete("untyped")
     host.call("PATCH", "/1.0/profiles/dialect", {"config": {"limits.cpu": 2, "security.nesting": True, "user.n": None}})
     assert (
         host.get("/1.0/profiles/dialect")["config"].items() >= {"limits.cpu": "2", "security.nesting": "true"}.items()

@@ -125,6 +125,11 @@ class Request:
                 return value
         return None
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the body is said to be a file. Ansible does not say what it sends, and means JSON."""
+        return self.http.headers.get("Content-Type", "").startswith("application/octet-stream")
+
     async def read(self, kind: type[Document]) -> Document:
         """The JSON body. A missing Content-Type, null and unknown members are forgiven."""
         body = await self.http.read()

@@ -46,7 +46,7 @@ async def list_all(request: Request) -> Any:
 
 @routes("POST", "/1.0/instances", takes=(InstancePost, bytes))
 async def post(request: Request) -> Operation:
-    if request.http.content_type == "application/octet-stream":
+    if request.is_file:
         return await backups.receive_instance(request)
     wanted = await request.read(InstancePost)
     if not wanted.source.server:

@@ -62,7 +62,7 @@ async def list_type(request: Request) -> Any:
 
 
 async def _create(request: Request) -> Operation | Created:
-    if request.http.content_type == "application/octet-stream":
+    if request.is_file:
         return await backups.receive_volume(request, request["name"], request.home(Kind.VOLUMES))
     wanted = await request.read(VolumePost)
     request.caller.check(wanted.source.project)

@@ -23,8 +23,13 @@ from hutch.client.connection import url
     """,
 )
 def run(session: Session, options: Options) -> None:
+    if options.resources and not options.instance:
+        from hutch.cli import hostinfo
+
+        print(hostinfo.text(session.client.get("/1.0/resources")))
+        return
     if not options.instance:
-        settings.show(session.client.get("/1.0/resources" if options.resources else "/1.0"))
+        settings.show(session.client.get("/1.0"))
         return
     path = url("instances", options.instance)
     print(text(session.client.get(path, recursion=1)))
