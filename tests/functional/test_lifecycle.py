@@ -274,3 +274,11 @@ def test_an_etag_that_is_old_is_refused(host: Host, guest: Guest) -> None:
     host.call("PATCH", path, {"config": {"user.a": "1"}}, headers={"If-Match": tag})
     with pytest.raises(ApiError, match="ETag doesn't match"):
         host.call("PATCH", path, {"config": {"user.a": "2"}}, headers={"If-Match": tag})
+
+
+def test_an_instance_type_gives_limits_that_may_be_overridden(host: Host, guest: Guest) -> None:
+    name = guest(start=False, instance_type="aws:t2.micro", config={"limits.memory": "96MiB"})
+    config = host.get(f"/1.0/instances/{name}")["config"]
+    assert (config["limits.cpu"], config["limits.memory"]) == ("1", "96MiB")
+    with pytest.raises(ApiError, match="The instance type 'nothing' doesn't exist"):
+        host.create("untyped", "busybox", start=False, instance_type="nothing")

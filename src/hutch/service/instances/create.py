@@ -7,7 +7,7 @@ from hutch.schema.base import ZERO_TIME, Config, now, strings
 from hutch.schema.image import ImageRecord
 from hutch.schema.instance import InstancePost, InstanceRecord
 from hutch.service import allow, image_fetch, images
-from hutch.service.instances import copy, make, names, power, render, rules, volume
+from hutch.service.instances import copy, make, names, power, render, rules, sizes, volume
 from hutch.service.migration import sink
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
@@ -19,7 +19,7 @@ async def create(parts: Parts, project: str, wanted: InstancePost) -> Operation:
         raise Invalid(f"Instance type {wanted.type!r} is not supported: this server runs containers")
     name = wanted.name or names.petname(lambda each: parts.state.instances.find(project, each) is None)
     rules.check_name(name)
-    wanted.config = {**allow.own_config(parts, project, strings(wanted.config))}
+    wanted.config = {**allow.own_config(parts, project, sizes.limits(wanted.instance_type) | strings(wanted.config))}
     kind = wanted.source.type or "none"
     if kind == "copy":
         return copy.start(parts, project, name, wanted)
