@@ -113,8 +113,6 @@ PROMISES = {
     "proxy_unix": "functional/test_proxy.py::test_the_guest_reaches_services_of_the_host",
     "proxy_unix_dac_properties": "functional/test_proxy.py::test_the_guest_reaches_services_of_the_host",
     "remote_token_expiry": "functional/test_https.py::test_a_token_is_good_no_longer_than_the_settings_say",
-    "resources": "clients/test_lxc.py::test_version_and_info",
-    "resources_v2": "clients/test_lxc.py::test_version_and_info",
     "resources": "functional/test_resources.py::test_processors_and_memory_are_those_of_the_machine",
     "resources_v2": "functional/test_resources.py::test_devices_on_pci_are_those_of_the_machine_and_cards_are_among_them",
     "restrict_devlxd": "functional/test_guest_api.py::test_the_api_is_taken_and_given_while_the_guest_runs",

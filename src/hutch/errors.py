@@ -7,6 +7,7 @@ HutchError                 500  a failure with a sentence for the user
 ├── Conflict               409  the state of a thing stands in the way
 │   └── AlreadyExists      409  the name is taken
 ├── PreconditionFailed     412  the thing changed since it was read
+├── TooLarge               413  the request is longer than is taken
 ├── Unsupported            501  this host or driver cannot do it
 ├── Unavailable            503  try again later, or elsewhere
 ├── ToolFailed             500  a program that hutch runs failed
@@ -44,6 +45,10 @@ class AlreadyExists(Conflict):
 
 class PreconditionFailed(HutchError):
     status = 412
+
+
+class TooLarge(HutchError):
+    status = 413
 
 
 class Unsupported(HutchError):

@@ -122,3 +122,15 @@ def test_kernel_limits_and_sysctls_are_the_guests(host: Host, guest: Guest) -> N
     name = guest(config=config)
     assert host.exec(name, "sh", "-c", "ulimit -Sn; ulimit -Hn").stdout.split() == ["1000", "2000"]
     assert host.exec(name, "cat", "/proc/sys/net/ipv4/ip_forward").stdout == "1\n"
+
+
+def test_modules_of_the_kernel_are_there_before_the_start(host: Host, guest: Callable[..., str]) -> None:
+    there = next(path.name for path in Path("/sys/module").iterdir())
+    name = guest(config={"linux.kernel_modules": there})
+    assert host.state(name)["status"] == "Running"
+
+    missing = guest(start=False, config={"linux.kernel_modules": f"{there}, no_such_module"})
+    with pytest.raises(ApiError, match="Failed to load kernel module 'no_such_module'"):
+        host.power(missing, "start")
+    with pytest.raises(ApiError, match="invalid name of a kernel module"):
+        host.call("PATCH", f"/1.0/instances/{missing}", {"config": {"linux.kernel_modules": "-r,x"}})

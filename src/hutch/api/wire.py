@@ -24,7 +24,7 @@ from hutch.access import callers
 from hutch.access.callers import Caller, Permission
 from hutch.access.projects import Kind, home
 from hutch.api import filter as filters
-from hutch.errors import HutchError, Invalid, NotFound, PreconditionFailed, Unsupported
+from hutch.errors import HutchError, Invalid, NotFound, PreconditionFailed, TooLarge, Unsupported
 from hutch.schema.base import decode, encode
 from hutch.service.parts import Parts
 from hutch.work.events import requestor
@@ -36,7 +36,11 @@ Document = TypeVar("Document")
 PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
 _KEEPALIVE, _FAREWELL = 10.0, 1.0
 _UNACKNOWLEDGED = 30_000
+_LARGEST, _STRANGERS = 16 << 20, 64 << 10
+"""The longest JSON bodies: of trusted callers, and of others."""
+_PATIENCE = 30.0
 
+TRUSTED: web.RequestKey[bool] = web.RequestKey("trusted", bool)
 CALLER: web.AppKey[Callable[[web.Request], Caller]] = web.AppKey("caller", Callable)  # type: ignore[arg-type]
 
 
@@ -132,10 +136,23 @@ class Request:
 
     async def read(self, kind: type[Document]) -> Document:
         """The JSON body. A missing Content-Type, null and unknown members are forgiven."""
-        body = await self.http.read()
+        body = await self._body()
         if body.strip() in (b"", b"null"):
             body = b"{}"
         return decode(_without_nulls(body), kind)
+
+    async def _body(self) -> bytes:
+        """All of it; of somebody without trust no more than a certificate needs, and not for ever."""
+        if self.caller.trusted:
+            return await self.http.read()
+        length = self.http.content_length
+        if self.http.body_exists and (length is None or length > _STRANGERS):
+            raise TooLarge(f"the request is too long: {_STRANGERS} bytes are taken from clients that are not trusted")
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self.http.read()
+        except TimeoutError as error:
+            raise Invalid("the request did not come in time") from error
 
     def url(self, *words: str, project: str | None = None) -> str:
         """A URL below /1.0 with its words escaped, and the project when it is not the default one."""
@@ -307,8 +324,16 @@ def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
     reads = route.reads
 
     async def serve(http: web.Request) -> web.StreamResponse:
+        """A connection of somebody without trust is good for one request."""
+        response = await respond(http)
+        if not response.prepared and not http.get(TRUSTED):
+            response.force_close()
+        return response
+
+    async def respond(http: web.Request) -> web.StreamResponse:
         try:
             caller = http.app[CALLER](http)
+            http[TRUSTED] = caller.trusted
             token = requestor.set(caller.requestor)
             try:
                 request = Request(http, http.app[PARTS], caller)
@@ -322,6 +347,8 @@ def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
                 requestor.reset(token)
         except HutchError as error:
             return failure(error)
+        except web.HTTPRequestEntityTooLarge:
+            return failure(TooLarge(f"the request is too long: {_LARGEST} bytes are taken"))
         except (web.HTTPException, ConnectionResetError):
             raise
         except Exception as error:
@@ -336,7 +363,7 @@ _OLD_NAMES = ("containers", "virtual-machines")
 
 def application(parts: Parts, caller: Callable[[web.Request], Caller], families: Iterable[Routes]) -> web.Application:
     """The API as an aiohttp application. The instances' tree is served under its two old names as well."""
-    app = web.Application(client_max_size=64 << 20)
+    app = web.Application(client_max_size=_LARGEST)
     app[PARTS], app[CALLER] = parts, caller
     known: dict[str, set[str]] = {}
     for family in families:

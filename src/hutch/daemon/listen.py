@@ -15,6 +15,7 @@ from typing import Protocol
 from aiohttp import web
 
 from hutch.access.callers import Caller
+from hutch.daemon.doorkeeper import Doorkeeper
 from hutch.errors import Invalid
 from hutch.schema.keys import server as keys
 from hutch.schema.server import ServerRecord
@@ -61,7 +62,11 @@ class Https:
             except OSError as error:
                 raise Invalid(f"cannot listen on {address}: {error.strerror or error}") from error
             new = await asyncio.get_running_loop().create_server(
-                self._server, sock=listener, ssl=self._context(), ssl_handshake_timeout=_HANDSHAKE, backlog=1024
+                Doorkeeper(self._server),
+                sock=listener,
+                ssl=self._context(),
+                ssl_handshake_timeout=_HANDSHAKE,
+                backlog=1024,
             )
             log.info("HTTPS is served on %s", address)
         self._listening = new

@@ -78,6 +78,15 @@ def _processes(value: str) -> object:
     return number
 
 
+def kernel_modules(value: str) -> list[str]:
+    """A comma separated list of modules."""
+    found = [word.strip() for word in value.split(",") if word.strip()]
+    for name in found:
+        if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
+            raise Invalid(f"invalid name of a kernel module: {name!r}")
+    return found
+
+
 KEYS: dict[str, Key] = {
     "boot.autostart": boolean("Start with the host; without it the last power state is restored", "", live=True),
     "boot.autostart.delay": integer("Seconds to wait after the start before the next instance is started", "0"),
@@ -125,6 +134,9 @@ KEYS: dict[str, Key] = {
         check=_priority,
     ),
     "limits.processes": Key("The most processes that may run", "integer", check=_processes),
+    "linux.kernel_modules": Key(
+        "Modules of the kernel, comma separated, that are loaded before the start", check=kernel_modules, live=False
+    ),
     "migration.stateful": boolean("Whether stateful stop, snapshot and live migration are allowed", "false"),
     "security.devlxd": boolean("Whether the guest has an API of its own at /dev/lxd and /dev/incus", "true"),
     "security.devlxd.images": boolean("Whether the guest may fetch images by its API", "false"),

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from hutch.device import load
 from hutch.device.base import Device
 from hutch.image import templates
-from hutch.kernel import mount
+from hutch.kernel import modules, mount
 from hutch.kernel.idmap import IdMap
 from hutch.runtime.plan import LaunchPlan, Mount, Syscalls
 from hutch.schema.base import Config, now
@@ -52,6 +52,7 @@ async def arrange(parts: Parts, record: InstanceRecord, undo: AsyncExitStack, *,
     config, devices = expand.of(parts.state, record)
     idmap = volume.idmap_of(config)
     directory = parts.instance_directory(project, name)
+    await modules.load(keys.kernel_modules(config.get("linux.kernel_modules", "")))
     undo.push_async_callback(cpus.leave, parts, (project, name))
     pinned = cpus.want(parts, (project, name), config.get("limits.cpu", ""))
     slave = await parts.consoles.open(project, name, directory, idmap)
