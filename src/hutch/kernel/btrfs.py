@@ -13,6 +13,7 @@ from hutch.kernel.mount import closing
 _SUBVOL_CREATE, _SNAP_DESTROY, _SNAP_CREATE_V2 = 0x5000940E, 0x5000940F, 0x50009417
 _SUBVOL_GETFLAGS, _SUBVOL_SETFLAGS = 0x80089419, 0x4008941A  # 8 bytes
 _INO_LOOKUP, _GET_SUBVOL_ROOTREF, _INO_LOOKUP_USER = 0xD0009412, 0xD000943D, 0xD000943E
+_GET_SUBVOL_INFO = 0x81F8943C  # 504 bytes
 _QUOTA_CTL, _QGROUP_LIMIT = 0xC0109428, 0x8030942B  # 16 and 48 bytes
 _SUBVOL_RDONLY = 2
 _FIRST_FREE_OBJECTID = 256
@@ -58,6 +59,13 @@ def identity(path: Path) -> int:
     """The number of the subvolume."""
     answer = _call(path, _INO_LOOKUP, _LOOKUP_ARGS.pack(0, _FIRST_FREE_OBJECTID, b""))
     return int(_LOOKUP_ARGS.unpack(answer)[0])
+
+
+def stream_identity(path: Path) -> bytes:
+    """How a stream that builds on the subvolume names it: by what it was received as, else by its own UUID."""
+    answer = _call(path, _GET_SUBVOL_INFO, bytes(504))
+    own, received = bytes(answer[296:312]), bytes(answer[328:344])
+    return received if any(received) else own
 
 
 def set_readonly(path: Path, readonly: bool) -> None:

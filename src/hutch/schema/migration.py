@@ -51,7 +51,7 @@ class DeviceMessage(Message):
 
 
 class SnapshotMessage(Message):
-    """Dates are seconds since 1970; `created_us` has hutch's microseconds as well."""
+    """Dates are seconds since 1970; `created_us` has hutch's microseconds as well. `stream_id` is how a stream names it."""
 
     numbers: ClassVar = {
         "name": 1,
@@ -65,6 +65,7 @@ class SnapshotMessage(Message):
         "last_used": 9,
         "expires": 10,
         "created_us": 1000,
+        "stream_id": 1001,
     }
     name: str
     ephemeral: bool
@@ -77,6 +78,7 @@ class SnapshotMessage(Message):
     last_used: int | None = None
     expires: int | None = None
     created_us: int | None = None
+    stream_id: str | None = None
 
 
 class RsyncFeatures(Message):
@@ -90,20 +92,11 @@ class RsyncFeatures(Message):
     links: bool | None = None
 
 
-class BtrfsFeatures(Message):
-    """`hutch`: the streams are those of hutch's own pools, which LXD's framing does not describe."""
-
-    numbers: ClassVar = {"migration_header": 1, "header_subvolumes": 2, "header_subvolume_uuids": 3, "hutch": 1000}
-    migration_header: bool | None = None
-    header_subvolumes: bool | None = None
-    header_subvolume_uuids: bool | None = None
-    hutch: bool | None = None
-
-
 class Header(Message):
     """What the source offers, and what the sink takes of it.
 
-    `live` is the version of hutch's own way of moving a running guest; absent where the guest's state does not travel.
+    `live` is the version of hutch's own way of moving a running guest; absent where the guest's state does not travel. `stream`
+    is what the source's pool can send whole, and `parents` those snapshots at the sink that a stream may build on.
     """
 
     numbers: ClassVar = {
@@ -116,9 +109,10 @@ class Header(Message):
         "rsync": 8,
         "refresh": 9,
         "volume_size": 11,
-        "btrfs": 12,
         "index_version": 13,
         "live": 1000,
+        "stream": 1001,
+        "parents": 1002,
     }
     fs: int
     criu: int | None = None
@@ -129,9 +123,16 @@ class Header(Message):
     rsync: RsyncFeatures | None = None
     refresh: bool | None = None
     volume_size: int | None = None
-    btrfs: BtrfsFeatures | None = None
     index_version: int | None = None
     live: int | None = None
+    stream: str | None = None
+    parents: list[str] = msgspec.field(default_factory=list)
+
+
+class Index(msgspec.Struct, kw_only=True):
+    """The frame before the data. LXD has the config of the volume in it; `files` is what lies beside the root, by path."""
+
+    files: dict[str, bytes] = {}
 
 
 class Control(Message):

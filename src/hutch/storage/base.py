@@ -6,7 +6,9 @@ an object under its final name is always whole.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from asyncio import StreamReader
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -56,6 +58,9 @@ class StorageDriver(ABC):
     copies_at_once: ClassVar[bool] = False
     """Whether a copy costs next to nothing, whatever the volume's size."""
 
+    stream: ClassVar[str] = ""
+    """The form in which this driver can send a snapshot whole to a pool with the same driver on another host; empty: it cannot."""
+
     def __init__(self, name: str, path: Path, config: Config) -> None:
         self.name, self.path, self.config = name, path, config
 
@@ -84,6 +89,18 @@ class StorageDriver(ABC):
     async def recover(self) -> None:
         """Like `activate`, of a pool whose record is lost; NotFound, and nothing changed, when no pool is there."""
         await self.activate()
+
+    async def stream_identity(self, volume: Volume) -> str:
+        """How streams name the volume or snapshot; empty for one that cannot be sent in a stream."""
+        return ""
+
+    def send(self, snapshot: Volume, parent: Volume | None) -> AbstractAsyncContextManager[StreamReader]:
+        """The stream of a snapshot, of what differs from the snapshot `parent` if there is one."""
+        raise Unsupported(f"pool {self.name} has no streams")
+
+    async def receive(self, volume: Volume, blocks: AsyncIterator[bytes]) -> None:
+        """Make a snapshot of what a stream brings, or, when `volume` names none, let the volume, which is there, hold it."""
+        raise Unsupported(f"pool {self.name} has no streams")
 
     @abstractmethod
     async def deactivate(self) -> None: ...

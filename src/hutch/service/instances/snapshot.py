@@ -111,9 +111,12 @@ async def quietly(parts: Parts, record: InstanceRecord, take: Callable[[], Await
 
 
 @asynccontextmanager
-async def moment_held(parts: Parts, record: InstanceRecord) -> AsyncIterator[Volume]:
-    """The root volume as it is now, at rest while the block lasts; of a running guest a snapshot, which a crash does not leave."""
-    if parts.runtime.running(record.project, record.name) is None:
+async def moment_held(parts: Parts, record: InstanceRecord, *, apart: bool = False) -> AsyncIterator[Volume]:
+    """The root volume as it is now, at rest while the block lasts.
+
+    Of a running guest, and of any when it is to be `apart`, it is a snapshot, which a crash does not leave.
+    """
+    if not apart and parts.runtime.running(record.project, record.name) is None:
         yield volume.of(record)
         return
     pool = volume.pool_of(parts, record)

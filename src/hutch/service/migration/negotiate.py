@@ -6,7 +6,7 @@ from hutch.errors import HutchError, Unavailable, Unsupported
 from hutch.schema.base import decode, encode
 from hutch.schema.instance import SnapshotRecord
 from hutch.schema.keys.base import as_bool
-from hutch.schema.migration import Criu, FileSystem, Header, RsyncFeatures
+from hutch.schema.migration import Criu, FileSystem, Header, Index, RsyncFeatures
 from hutch.service.migration import snapshots
 from hutch.storage.base import StorageDriver
 from hutch.work.operations import Socket
@@ -81,23 +81,29 @@ def taken(answered: Header, offered: Header) -> RsyncFeatures:
     return common(answered.rsync, offered.rsync or RsyncFeatures())
 
 
-async def send_index(fs: Socket, version: int) -> None:
-    """The frame before the data: hutch has nothing to say in it that is not in the records."""
+def streams(offered: Header, pool: StorageDriver, held: list[str], *, live: int, refresh: bool) -> bool:
+    """Whether volumes come as streams of the pools' own: a refresh only where one can build on a snapshot that is `held`."""
+    return bool(pool.stream) and offered.stream == pool.stream and not live and (bool(held) or not refresh)
+
+
+async def send_index(fs: Socket, version: int, index: Index) -> None:
+    """The frame before the data."""
     if not version:
         return
-    await fs.send(b"{}")
+    await fs.send(encode(index))
     await fs.send("")
     reply = decode(await _frame(fs), IndexAnswer)
     if reply.status_code != 200:
         raise HutchError(f"the other server says: {reply.error or reply.status_code}")
 
 
-async def receive_index(fs: Socket, version: int, *, refresh: bool) -> None:
+async def receive_index(fs: Socket, version: int, *, refresh: bool) -> Index:
     if not version:
-        return
-    await _frame(fs)
+        return Index()
+    found = decode(await _frame(fs), Index)
     await fs.send(encode(IndexAnswer(refresh=refresh)))
     await fs.send("")
+    return found
 
 
 async def _frame(fs: Socket) -> bytes:

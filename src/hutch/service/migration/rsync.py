@@ -130,12 +130,25 @@ async def _in(process: asyncio.subprocess.Process, socket: Socket, told: Told | 
     process.stdin.close()
 
 
-def teller(operation: Operation, what: str) -> Told:
+class Teller:
     """Shows on the operation how much of `what` has gone over, and how fast."""
-    began = time.monotonic()
 
-    def told(count: int) -> None:
-        speed = int(count / max(time.monotonic() - began, 0.001))
-        operation.progress("fs_progress", what, 0, speed, text=f"{count / 1e6:.2f}MB ({speed / 1e6:.2f}MB/s)")
+    def __init__(self, operation: Operation, what: str) -> None:
+        self.operation, self.what = operation, what
+        self.began, self.count = time.monotonic(), 0
 
-    return told
+    def __call__(self, count: int) -> None:
+        self.count = count
+        self.operation.progress("fs_progress", self.what, 0, self._speed, text=self._text)
+
+    def settle(self) -> None:
+        """All has gone over: the last figures stay."""
+        self.operation.update(fs_progress=f"{self.what}: {self._text}")
+
+    @property
+    def _speed(self) -> int:
+        return int(self.count / max(time.monotonic() - self.began, 0.001))
+
+    @property
+    def _text(self) -> str:
+        return f"{self.count / 1e6:.2f}MB ({self._speed / 1e6:.2f}MB/s)"

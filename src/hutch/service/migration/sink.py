@@ -119,8 +119,7 @@ async def _create(receiving: Receiving, size: int) -> None:
         history = await receiving.agree()
         await receiving.create_root(size)
         for each in history:
-            await receiving.receive(each.name)
-            await pool.snapshot(volume.of(record), each.name)
+            await receiving.receive_snapshot(each.name)
         await receiving.receive()
         if receiving.offered.criu == Criu.NONE:
             await receiving.receive()
@@ -141,8 +140,7 @@ async def _refresh(receiving: Receiving) -> None:
             await snapshot.delete_now_held(parts, each)
     for each in history:
         async with volume.making(parts, pool, volume.of(each)) as doomed:
-            await receiving.receive(each.name)
-            await pool.snapshot(volume.of(record), each.name)
+            await receiving.receive_snapshot(each.name)
             async with parts.state.change() as transaction:
                 transaction.put(each)
                 transaction.delete(doomed)

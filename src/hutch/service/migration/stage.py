@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -36,6 +36,30 @@ def _make(path: Path, origin: Path | None) -> None:
     path.mkdir(mode=0o700)
     if origin is not None:
         _carry(origin, path)
+
+
+async def files(directory: Path) -> dict[str, bytes]:
+    """What an instance's folder says of its image, by path, for a transfer that has no stage."""
+    return await asyncio.to_thread(_read, directory)
+
+
+def _read(directory: Path) -> dict[str, bytes]:
+    paths = [directory / templates.METADATA, *sorted((directory / templates.FOLDER).glob("*"))]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in paths if path.is_file()}
+
+
+async def keep(found: Mapping[str, bytes], directory: Path) -> None:
+    """Keep such files with the instance that they came with."""
+    await asyncio.to_thread(_write, found, directory)
+
+
+def _write(found: Mapping[str, bytes], directory: Path) -> None:
+    for name, data in found.items():
+        folder, _, plain = name.rpartition("/")
+        if name != templates.METADATA and (folder != templates.FOLDER or plain in ("", ".", "..")):
+            continue
+        (directory / folder).mkdir(mode=0o700, exist_ok=True)
+        (directory / name).write_bytes(data)
 
 
 async def take(stage: Path, directory: Path) -> None:

@@ -1,12 +1,14 @@
 """Btrfs pools: every volume, snapshot and image is a subvolume, made from another in an instant."""
 
+import asyncio
 import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-from hutch.errors import Invalid, NotFound, Unsupported
+from hutch.errors import HutchError, Invalid, NotFound, Unsupported
 from hutch.kernel import btrfs, mount, run, tree
 from hutch.schema.base import Config
 from hutch.schema.keys import pool as keys
@@ -133,6 +135,49 @@ class Driver(TreePool):
             if size := await in_thread(_limit, folder):
                 await in_thread(btrfs.limit, new / TREE, size)
             await in_thread(tree.exchange, new / TREE, folder / TREE)
+
+    stream = "btrfs-1"
+
+    async def stream_identity(self, volume: Volume) -> str:
+        """A subvolume that a guest has made subvolumes in is none of one stream."""
+        path = await in_thread(self.find, volume) / TREE
+        if await in_thread(btrfs.nested, path):
+            return ""
+        return (await in_thread(btrfs.stream_identity, path)).hex()
+
+    @contextlib.asynccontextmanager
+    async def send(self, snapshot: Volume, parent: Volume | None) -> AsyncIterator[asyncio.StreamReader]:
+        argv: list[str | Path] = ["btrfs", "send", "-q"]
+        if parent is not None:
+            argv += ["-p", await in_thread(self.find, parent) / TREE]
+        async with run.stream([*argv, await in_thread(self.find, snapshot) / TREE]) as process:
+            assert process.stdout is not None
+            yield process.stdout
+
+    async def receive(self, volume: Volume, blocks: AsyncIterator[bytes]) -> None:
+        async with self.building() as new:
+            if volume.snapshot:
+                await self._take(new, blocks)
+                await self.publish(new, volume)
+                return
+            folder = await in_thread(self.find, volume)
+            await in_thread((new / "come").mkdir)
+            await self._take(new / "come", blocks)
+            await self.copy_tree(new / "come" / TREE, new / TREE)
+            if size := await in_thread(_limit, folder):
+                await in_thread(btrfs.limit, new / TREE, size)
+            await in_thread(tree.exchange, new / TREE, folder / TREE)
+
+    async def _take(self, folder: Path, blocks: AsyncIterator[bytes]) -> None:
+        """The subvolume of a stream as the folder's tree, which is what every one is called that is sent."""
+        argv: list[str | Path] = ["btrfs", "receive", "-q", "-e", folder]
+        async with run.stream(argv, stdin=asyncio.subprocess.PIPE) as process:
+            assert process.stdin is not None
+            async for block in blocks:
+                process.stdin.write(block)
+                await process.stdin.drain()
+        if not await in_thread(btrfs.is_subvolume, folder / TREE):
+            raise HutchError("the stream of the other server holds something else than a volume")
 
     async def usage(self, volume: Volume) -> int:
         path = await in_thread(self.find, volume) / TREE
