@@ -1,7 +1,7 @@
 """What a device does to an instance. One object a device and a start; what must survive is in `volatile`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -91,6 +91,9 @@ class Device(ABC):
 
     async def plug(self, running: Running) -> None:
         """Give the device to a running guest."""
+
+    async def mend(self, tables: Collection[str]) -> None:
+        """Make firewall tables again that somebody has removed; `tables` are there."""
 
     async def tune(self, old: "Device") -> None:
         """Make what a running guest has fit these settings, which differ from those of `old` in tunable keys only."""

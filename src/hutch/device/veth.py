@@ -88,6 +88,10 @@ class VethNic(Device):
         name = free_name(self, await ip.names_inside(running.init))
         await self._create(f"name {name} netns {running.init}", await self.attachment())
 
+    async def mend(self, tables: Collection[str]) -> None:
+        if self._may_be_filtered and nicfilter.name(self.host_name) not in tables:
+            await self._filter(await self.attachment(), fresh=True)
+
     async def tune(self, old: Device) -> None:
         assert isinstance(old, VethNic)
         where = await self.attachment()

@@ -89,6 +89,9 @@ class NetworkDriver(ABC):
     async def reserve(self, wanted: Reservation) -> None:
         """Tell DHCP and DNS of a nic, before the guest boots."""
 
+    async def mend(self, chains: Sequence[dict[str, Any]]) -> None:
+        """Somebody changed the firewall, which has these chains now: put back what is missing for this network."""
+
     async def address_for(self, wanted: Reservation, version: int) -> str:
         """An address that a nic can have for good: the one it has reserved, or a free one; empty when the network has none."""
         return ""

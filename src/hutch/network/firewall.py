@@ -1,7 +1,6 @@
 """The nftables table of a bridge: lets its DHCP, DNS and traffic through, and masquerades what leaves its subnets."""
 
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import Any
 
 from hutch.kernel import nft
 from hutch.schema.base import Config
@@ -34,15 +33,6 @@ def wanted(network: str, config: Config, ipv4: IPv4Interface | None, ipv6: IPv6I
             _masquerade(table, network, gateway)
             needed = True
     return table if needed else None
-
-
-def droppers(network: str, chains: list[dict[str, Any]]) -> list[str]:
-    """Chains of others whose policy drops what guests send on: accepting in our own table does not overrule them."""
-    return [
-        f"{chain['family']} {chain['table']} {chain['name']}"
-        for chain in chains
-        if chain.get("hook") == "forward" and chain.get("policy") == "drop" and chain["table"] != table_name(network)
-    ]
 
 
 def _family(version: int) -> nft.Statement:

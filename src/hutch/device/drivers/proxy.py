@@ -1,6 +1,7 @@
 """A proxy: connections from the host to the guest or back, carried by one program for all, or rewritten by the kernel."""
 
 import hashlib
+from collections.abc import Collection
 from ipaddress import ip_address
 
 from hutch.device.base import Device
@@ -44,6 +45,10 @@ class Driver(Device):
 
     async def plug(self, running: Running) -> None:
         await self.started(running)
+
+    async def mend(self, tables: Collection[str]) -> None:
+        if self._nat and self._table_name not in tables:
+            await self._table().replace()
 
     async def unplug(self, running: Running) -> None:
         await self.release()

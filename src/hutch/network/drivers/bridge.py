@@ -12,7 +12,7 @@ from hutch.errors import Conflict, Invalid, NotFound
 from hutch.kernel import ip, nft, sysctl
 from hutch.kernel.ip import Interface
 from hutch.kernel.run import run
-from hutch.network import acl, dnsmasq, firewall, forward, interfaces, leases, reservations, subnets
+from hutch.network import acl, coexist, dnsmasq, firewall, forward, interfaces, leases, reservations, subnets
 from hutch.network.base import Lease, NetworkDriver, Reservation
 from hutch.schema.acl import AclRecord
 from hutch.schema.base import Config
@@ -35,6 +35,7 @@ class Driver(NetworkDriver):
         super().__init__(name, path, config)
         self.dnsmasq = dnsmasq.Dnsmasq(path)
         self._judges = True
+        self._has_rules = False
         self._mark = f"hutch:{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
 
     @classmethod
@@ -70,6 +71,7 @@ class Driver(NetworkDriver):
         await nft.delete(firewall.table_name(self.name))
         await nft.delete(forward.table_name(self.name))
         await nft.delete(acl.table_name(self.name))
+        await coexist.withdraw(self.name)
         found = await ip.interface(self.name)
         if found is not None and found.alias == self._mark:
             await ip.delete(self.name)
@@ -248,16 +250,29 @@ class Driver(NetworkDriver):
 
     async def _firewall(self) -> None:
         table = firewall.wanted(self.name, self.config, self.ipv4, self.ipv6)
-        if table is None:
-            await nft.delete(firewall.table_name(self.name))
-            return
-        await table.replace()
-        for chain in firewall.droppers(self.name, await nft.chains()):
-            log.warning(
-                "the policy of the firewall chain %s drops forwarded packets: guests on %s reach nothing beyond this host "
-                "until rules there accept iifname %s and oifname %s",
-                *(chain, self.name, self.name, self.name),
-            )
+        await (nft.delete(firewall.table_name(self.name)) if table is None else table.replace())
+        self._has_rules = table is not None
+        await coexist.withdraw(self.name)
+        await coexist.admit(self.name, self._admitted, await nft.chains())
+
+    @property
+    def _admitted(self) -> list[int]:
+        """The families whose traffic the firewall is to let through."""
+        gateways = ((4, self.ipv4), (6, self.ipv6))
+        return [
+            version
+            for version, gateway in gateways
+            if gateway is not None and as_bool(self.config.get(f"ipv{version}.firewall"), True)
+        ]
+
+    async def mend(self, chains: Sequence[dict[str, Any]]) -> None:
+        if self._has_rules and firewall.table_name(self.name) not in {chain["table"] for chain in chains}:
+            log.warning("the firewall was flushed: the rules of %s are put back", self.name)
+            await self._firewall()
+            await self._forward()
+            await self._judge()
+        else:
+            await coexist.admit(self.name, self._admitted, chains)
 
     async def _serve(self, *, fresh: bool) -> None:
         if self.ipv4 is None and self.ipv6 is None:
