@@ -56,6 +56,7 @@ PROMISES = {
     "id_map_base": "functional/test_walls.py::test_chosen_ids_that_another_guest_has_are_refused",
     "image_compression_algorithm": "functional/test_images.py::test_publishing_an_instance_and_a_snapshot",
     "image_copy_profile": "functional/test_images.py::test_an_instance_has_the_profiles_of_its_image",
+    "images_push_relay": "functional/test_image_copies.py::test_a_server_sends_its_image_to_another",
     "image_create_aliases": "functional/test_image_copies.py::test_the_client_can_pass_an_image_on",
     "image_force_refresh": "functional/test_image_copies.py::test_a_private_image_is_fetched_with_what_it_says",
     "image_profiles": "functional/test_images.py::test_an_instance_has_the_profiles_of_its_image",

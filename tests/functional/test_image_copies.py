@@ -1,5 +1,7 @@
 """Images copied between servers by Debian's lxc: fetched over HTTPS by a secret, or passed on by the client."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,7 +78,57 @@ def test_what_cannot_be_fetched_is_told_and_leaves_nothing(pair: tuple[Host, Hos
     assert list((two.directory / "images").iterdir()) == []
 
 
-def test_pushing_is_refused_with_another_way(pair: tuple[Host, Host], tmp_path: Path) -> None:
-    one, _ = pair
-    unified_image(one, tmp_path)
-    assert "--mode=relay" in one.lxc("image", "copy", "small", "other:", "--mode", "push", check=False).stderr
+@pytest.mark.parametrize("make", [split_image, unified_image])
+def test_a_server_sends_its_image_to_another(
+    pair: tuple[Host, Host], tmp_path: Path, make: Callable[[Host, Path], str]
+) -> None:
+    one, two = pair
+    fingerprint = make(one, tmp_path)
+    one.lxc("image", "set-property", "small", "note", "mine")
+    one.lxc("remote", "add", "far", two.hutch("config", "trust", "add", "--name", "one").stdout.split()[-1])
+    one.lxc("image", "copy", "small", "far:", "--mode", "push", "--public", "--alias", "sent")
+    image = two.get(f"/1.0/images/{fingerprint}")
+    assert image["properties"] == {"os": "test", "note": "mine"}
+    assert image["public"]
+    assert [alias["name"] for alias in image["aliases"]] == ["sent"]
+    names = {path.name for path in (two.directory / "images").iterdir()}
+    assert names == {path.name for path in (one.directory / "images").iterdir()}
+
+
+def test_a_secret_lets_in_the_one_image_that_it_was_made_for(pair: tuple[Host, Host], tmp_path: Path) -> None:
+    one, two = pair
+    path = archives.image(tmp_path / "image", member("rootfs/a", b"b"), compression="zstd")
+    fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(ApiError, match="whole fingerprint"):
+        two.call("POST", "/1.0/images", {"source": {"type": "image", "mode": "push", "fingerprint": "abc"}})
+    wanted = {"source": {"type": "image", "mode": "push", "fingerprint": fingerprint}}
+    secret = two.api.begin("POST", "/1.0/images", wanted)["metadata"]["metadata"]["secret"]
+
+    def send(of: str, by: str, file: Path = path) -> str:
+        headers = ["-H", f"X-LXD-fingerprint: {of}", "-H", f"X-LXD-secret: {by}"]
+        words = ["curl", "-sk", *headers, "--data-binary", f"@{file}", f"https://{two.address}:8443/1.0/images"]
+        return one.run(*words).stdout
+
+    assert '"error_code":403' in send(fingerprint, "wrong")
+    assert '"error_code":403' in send("0" * 64, secret)
+    other = archives.image(tmp_path / "other", member("rootfs/a", b"c"))
+    begun = json.loads(send(fingerprint, secret, other))
+    with pytest.raises(ApiError, match="fingerprints don't match"):
+        two.api.wait(begun["operation"])
+    assert '"error_code":403' in send(fingerprint, secret)
+    assert list((two.directory / "images").iterdir()) == []
+
+
+def test_sending_to_a_server_that_does_not_want_it_is_told(pair: tuple[Host, Host], tmp_path: Path) -> None:
+    one, two = pair
+    fingerprint = unified_image(one, tmp_path)
+    certificate = two.get("/1.0")["environment"]["certificate"]
+    body = {"target": f"https://{two.address}:8443", "certificate": certificate, "secret": "made up"}
+    for more, why in (
+        ({}, "says: Forbidden"),
+        ({"secret": ""}, "with the secret"),
+        ({"target": "http://x"}, "https://"),
+        ({"target": f"https://{two.address}:1"}, "cannot be sent to"),
+    ):
+        with pytest.raises(ApiError, match=why):
+            one.call("POST", f"/1.0/images/{fingerprint}/export", body | more)

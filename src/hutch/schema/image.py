@@ -74,6 +74,17 @@ class ImagePut(msgspec.Struct, kw_only=True):
     expires_at: datetime | None = None
 
 
+class ImageExportPost(msgspec.Struct, kw_only=True):
+    """Where an image is sent: `secret` is what the server at `target` (https://HOST:PORT) made for it."""
+
+    target: str = ""
+    secret: str = ""
+    certificate: str = ""
+    project: str = ""
+    aliases: list[AliasPost] | None = None
+    profiles: list[str] | None = None
+
+
 class ImagePost(ImagePut, kw_only=True):
     """A wish for a new image, in JSON or, for an upload, gathered from headers. `fingerprint` is what it must have."""
 

@@ -37,6 +37,7 @@ EXTENSIONS = [
     "image_create_aliases",
     "image_compression_algorithm",
     "image_force_refresh",
+    "images_push_relay",
     "image_profiles",
     "image_copy_profile",
     "image_types",

@@ -1,7 +1,7 @@
 """New images: what was uploaded or packed is checked, given its place, and recorded last."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -38,7 +38,9 @@ async def uploading(parts: Parts) -> AsyncIterator[Upload]:
         yield upload
 
 
-def accept(parts: Parts, project: str, upload: Upload, wanted: ImagePost) -> Operation:
+def accept(
+    parts: Parts, project: str, upload: Upload, wanted: ImagePost, metadata: Mapping[str, str] | None = None
+) -> Operation:
     """Make an image of an upload that is complete."""
     check_wish(parts, project, wanted)
     held = upload.holding.pop_all()
@@ -53,7 +55,7 @@ def accept(parts: Parts, project: str, upload: Upload, wanted: ImagePost) -> Ope
             except Invalid as error:
                 raise Invalid(f"{wanted.filename}: {error}" if wanted.filename else str(error)) from error
 
-    return parts.operations.start("Downloading image", work, project=project, may_cancel=True)
+    return parts.operations.start("Downloading image", work, project=project, metadata=metadata, may_cancel=True)
 
 
 def check_wish(parts: Parts, project: str, wanted: ImagePost) -> None:
@@ -185,8 +187,6 @@ def _copied(source: ImageRecord, place: str, wanted: ImagePost) -> ImageRecord:
 
 def refuse(kind: str, mode: str = "") -> HutchError:
     """What is said to a source of another type."""
-    if mode == "push":
-        return Unsupported("Images cannot be pushed between servers here: copy with --mode=pull or --mode=relay")
     if kind == "url":
         return Unsupported("Images cannot be fetched from a URL here: download the file and import it")
     return Invalid(f"Invalid image source type {kind!r}: instance, snapshot and image are known")

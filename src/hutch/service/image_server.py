@@ -79,7 +79,7 @@ def _trust(certificate: str) -> aiohttp.Fingerprint | ssl.SSLContext:
 
 
 @contextmanager
-def named_errors(source: ImageSource) -> Iterator[None]:
+def named_errors(source: ImageSource, what: str = "fetched from") -> Iterator[None]:
     """What goes wrong on the way is told with the server's name."""
     try:
         yield
@@ -88,4 +88,4 @@ def named_errors(source: ImageSource) -> Iterator[None]:
     except NotFound as error:
         raise NotFound(f"{source.server}: {error}") from error
     except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-        raise Unavailable(f"the image cannot be fetched from {source.server}: {error or 'no answer'}") from error
+        raise Unavailable(f"the image cannot be {what} {source.server}: {error or 'no answer'}") from error

@@ -48,7 +48,7 @@ TABLE: dict[str, set[str]] = {
     "GET /1.0/cluster": TRUSTED,
     "GET /1.0/events": INSIDE,
     "GET /1.0/images": ALL,
-    "POST /1.0/images": OWN,
+    "POST /1.0/images": ALL,
     "GET /1.0/images/aliases": INSIDE,
     "POST /1.0/images/aliases": OWN,
     "GET /1.0/images/aliases/{name}": ALL,

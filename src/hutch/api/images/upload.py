@@ -1,6 +1,6 @@
 """Reads a new image from a request: one file as the body, or metadata and rootfs as the parts of a form."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from urllib.parse import parse_qs
 
 from aiohttp import MultipartReader
@@ -34,9 +34,13 @@ async def wish(request: Request) -> ImagePost | bytes:
     return decode(body, ImagePost)
 
 
-async def receive(request: Request, first: bytes) -> Operation:
-    """Write the upload to disk while it comes, then start the operation that makes an image of it."""
-    wanted = _headers(request)
+async def receive(
+    request: Request, first: bytes, promised: ImagePost | None = None, metadata: Mapping[str, str] | None = None
+) -> Operation:
+    """Write the upload to disk while it comes, then start the operation that makes an image of it, with this metadata.
+
+    What was `promised` for the image goes over what its sender says."""
+    wanted = _wished(request, promised)
     image_import.check_wish(request.parts, request.project, wanted)
     async with image_import.uploading(request.parts) as upload:
         if request.http.content_type == "multipart/form-data":
@@ -47,7 +51,16 @@ async def receive(request: Request, first: bytes) -> Operation:
             await upload.digest.receive(source, upload.arrived.main)
         if not upload.digest.size:
             raise Invalid("the image file is empty")
-        return image_import.accept(request.parts, request.project, upload, wanted)
+        return image_import.accept(request.parts, request.project, upload, wanted, metadata)
+
+
+def _wished(request: Request, promised: ImagePost | None) -> ImagePost:
+    wanted = _headers(request)
+    if promised is None:
+        return wanted
+    promised.filename = promised.filename or wanted.filename
+    promised.properties = {**(wanted.properties or {}), **(promised.properties or {})}
+    return promised
 
 
 def _headers(request: Request) -> ImagePost:

@@ -10,8 +10,8 @@ from hutch.api.images import export, upload
 from hutch.api.wire import Request, Routes, Tagged
 from hutch.errors import NotFound
 from hutch.schema.answers.image import Image
-from hutch.schema.image import ImagePost, ImagePut, ImageRecord
-from hutch.service import image_fetch, image_import, images, publish
+from hutch.schema.image import ImageExportPost, ImagePost, ImagePut, ImageRecord
+from hutch.service import image_fetch, image_import, image_push, images, publish
 from hutch.work.operations import Operation
 
 routes = Routes(reads=Permission.EVERYBODY, writes=Permission.IMAGES)
@@ -49,8 +49,14 @@ def _shown(request: Request, record: ImageRecord) -> str:
     return record.project if request.all_projects else request.project
 
 
-@routes("POST", "/1.0/images", takes=(ImagePost, bytes))
+@routes("POST", "/1.0/images", takes=(ImagePost, bytes), needs=Permission.EVERYBODY)
 async def post(request: Request) -> Operation:
+    """A secret that was made for the image lets in whoever brings it."""
+    if secret := request.header("secret"):
+        fingerprint = request.header("fingerprint") or ""
+        promised = image_push.redeem(request.parts, request.project, fingerprint, secret)
+        return await upload.receive(request, b"", promised, {"secret": secret})
+    request.admit(Permission.IMAGES)
     wanted = await upload.wish(request)
     return await upload.receive(request, wanted) if isinstance(wanted, bytes) else _create(request, wanted)
 
@@ -61,6 +67,8 @@ def _create(request: Request, wanted: ImagePost) -> Operation:
         request.caller.check(wanted.source.project)
     if kind in ("instance", "container", "virtual-machine", "snapshot"):
         return publish.publish(request.parts, request.project, wanted)
+    if kind in ("image", "") and wanted.source.mode == "push" and not wanted.source.server:
+        return image_push.promise(request.parts, request.project, wanted)
     if kind == "image" and wanted.source.server:
         return image_fetch.fetch(request.parts, request.project, wanted)
     if kind == "image":
@@ -112,9 +120,8 @@ async def get_export(request: Request) -> web.StreamResponse:
 
 
 @routes("POST", f"{PATH}/export")
-async def push(request: Request) -> None:
-    _find(request)
-    raise image_import.refuse("image", "push")
+async def push(request: Request, wanted: ImageExportPost) -> Operation:
+    return image_push.push(request.parts, _find(request), wanted)
 
 
 @routes("POST", f"{PATH}/secret")
