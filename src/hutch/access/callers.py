@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from hutch.access.projects import Kind, home
+from hutch.access.projects import DEFAULT, Kind, home
 from hutch.errors import Forbidden
 from hutch.store.records import State
 from hutch.work.events import Requestor
@@ -14,7 +14,8 @@ class Caller:
     """Everybody who can open the Unix socket is trusted; over HTTPS those whose certificate is.
 
     `certificate` is the client's, DER, as shown in the TLS handshake. `projects` are those that a restricted client may
-    know of, None for no restriction. `is_metrics`: the certificate is good for the metrics alone.
+    know of, None for no restriction. `is_metrics`: the certificate is good for the metrics alone. `user` is the id of one who
+    came by the socket for users, `project` the one of requests that name none.
     """
 
     trusted: bool
@@ -22,6 +23,8 @@ class Caller:
     certificate: bytes | None = None
     projects: frozenset[str] | None = None
     is_metrics: bool = False
+    user: int | None = None
+    project: str = DEFAULT
 
     @property
     def local(self) -> bool:
@@ -96,6 +99,6 @@ def _may(state: State, caller: Caller, needs: Permission, project: str, *, all_p
         case Permission.ADMIN:
             return caller.is_admin
         case Permission.LOCAL:
-            return caller.trusted and caller.local
+            return caller.is_admin and caller.local
         case _:
             return caller.sees(project) and caller.sees(home(state, project, _HOMES[needs]))

@@ -26,6 +26,7 @@ from hutch.access.projects import Kind, home
 from hutch.api import filter as filters
 from hutch.errors import HutchError, Invalid, NotFound, PreconditionFailed, TooLarge, Unsupported
 from hutch.schema.base import decode, encode
+from hutch.service import users
 from hutch.service.parts import Parts
 from hutch.work.events import requestor
 from hutch.work.operations import Operation, asking
@@ -81,7 +82,7 @@ class Request:
     def __init__(self, http: web.Request, parts: Parts, caller: Caller) -> None:
         self.http, self.parts, self.caller = http, parts, caller
         self.query: Mapping[str, str] = http.query
-        self.project = http.query.get("project") or "default"
+        self.project = http.query.get("project") or caller.project
 
     def admit(self, needs: Permission, project: str = "") -> None:
         """Forbidden when the caller may not do what needs this permission in the project of the request, or in another
@@ -338,6 +339,8 @@ def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse
             try:
                 request = Request(http, http.app[PARTS], caller)
                 asking.set(request.project)
+                if caller.user is not None:
+                    await users.settle(request.parts, caller.user)
                 request.admit(route.needs)
                 if http.method != "GET" and request.project != "default":
                     request.parts.state.projects.get(request.project)

@@ -22,7 +22,7 @@ class Session:
         self.project, self.remote = project or "default", "local"
         self.elsewhere = ""
         self.target: Session | None = None
-        self.client = Client(os.environ.get("HUTCH_SOCKET") or f"{directory.rstrip('/')}/unix.socket", self.project)
+        self.client = Client(os.environ.get("HUTCH_SOCKET") or _socket(directory.rstrip("/")), self.project)
 
     def connect(self, name: str, remote: "Remote | None", project: str) -> None:
         """Talk to the server `name`: on another host, or (None) this host's daemon; `project` is the one switched to there."""
@@ -71,6 +71,12 @@ class Session:
 
     def confirm(self, question: str) -> bool:
         return self.ask(f"{question} (yes/no) [no]: ").lower() in ("y", "yes")
+
+
+def _socket(directory: str) -> str:
+    """The daemon's socket, or for one who may not use that the one for users, if there is one."""
+    own, users = f"{directory}/unix.socket", f"{directory}/unix.socket.user"
+    return users if not os.access(own, os.W_OK) and os.path.exists(users) else own  # noqa: PTH110
 
 
 def standard_input() -> IO[bytes] | None:

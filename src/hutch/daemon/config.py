@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """`tls` is the oldest version of it that is spoken.
+    """`users` is the group of those who have a project each. `tls` is the oldest version of it that is spoken.
 
     `boot` names the boot of the host: when it differs from the last one, instances with boot.autostart are started."""
 
@@ -18,6 +18,7 @@ class Options:
     debug: bool = False
     json_logs: bool = False
     tls: str = "1.3"
+    users: str = ""
 
     @property
     def identity(self) -> str:

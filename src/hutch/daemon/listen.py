@@ -9,6 +9,7 @@ import pwd
 import socket
 import ssl
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +21,22 @@ from hutch.errors import Invalid
 from hutch.schema.keys import server as keys
 from hutch.schema.server import ServerRecord
 from hutch.service.server import split_address
+from hutch.service.users import project_of
 from hutch.store.records import State
 from hutch.work.events import Requestor
 
 log = logging.getLogger(__name__)
 
 _HANDSHAKE = 10.0
+
+
+def has_group(name: str) -> bool:
+    """Whether the host has a group of this name."""
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def unix_socket(path: Path, group: str) -> socket.socket:
@@ -112,8 +123,11 @@ class Callers:
             raise ConnectionResetError("the client has gone")
         if peer.family == socket.AF_UNIX:
             _, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-            return Caller(trusted=True, requestor=Requestor(username=_user(uid), protocol="unix", address=f"@{uid}"))
+            return self._at_home(uid)
         return self._remote(transport)
+
+    def _at_home(self, uid: int) -> Caller:
+        return Caller(trusted=True, requestor=Requestor(username=_user(uid), protocol="unix", address=f"@{uid}"))
 
     def _remote(self, transport: asyncio.BaseTransport) -> Caller:
         address = str((transport.get_extra_info("peername") or ("",))[0])
@@ -135,6 +149,17 @@ class Callers:
     def _trusts_signed(self) -> bool:
         settings = self._state.server.find("config") or ServerRecord()
         return self._authority is not None and keys.flag(settings.config, "core.trust_ca_certificates")
+
+
+class Users(Callers):
+    """Who comes by the socket for users is in a project of their own; root is who root is everywhere."""
+
+    def _at_home(self, uid: int) -> Caller:
+        caller = super()._at_home(uid)
+        if uid == 0:
+            return caller
+        own = project_of(uid)
+        return replace(caller, projects=frozenset({own}), user=uid, project=own)
 
 
 _users: dict[int, str] = {}

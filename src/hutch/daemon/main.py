@@ -33,6 +33,11 @@ def options(argv: list[str] | None = None) -> Options:
         "--group", default="hutch", help="the group whose members may use the socket (default %(default)s)"
     )
     parser.add_argument(
+        "--user-group",
+        default="hutch-users",
+        help="the group whose members may each have a project of their own, by DIR/unix.socket.user (default %(default)s)",
+    )
+    parser.add_argument(
         "--lxcfs",
         type=Path,
         help="where lxcfs is mounted (default: DIR/lxcfs, then /var/lib/lxcfs, where it is mounted)",
@@ -52,6 +57,7 @@ def options(argv: list[str] | None = None) -> Options:
         boot=words.boot_id or Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         debug=words.debug,
         tls=words.tls_min,
+        users=words.user_group,
         json_logs=words.log_format == "json",
     )
 

@@ -234,6 +234,10 @@ async def _serve(options: Options, parts: Parts, https: Late, stack: AsyncExitSt
         stack.push_async_callback(listener.close)
         if address := server.settings(parts).config.get(key, ""):
             await _tried(f"HTTPS on {address}", partial(listener.listen, address))
+    if await asyncio.to_thread(listen.has_group, options.users):
+        theirs = await _application(parts, listen.Users(parts.state, None), families, stack)
+        place = listen.unix_socket(options.directory / "unix.socket.user", options.users)
+        await web.SockSite(theirs, place).start()
     own = listen.unix_socket(options.directory / "unix.socket", options.group)
     await web.SockSite(runner, own).start()
 

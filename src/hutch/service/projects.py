@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from hutch.access.projects import DEFAULT, Kind, has_own
 from hutch.errors import AlreadyExists, Forbidden, Invalid
-from hutch.schema.base import Config, strings
+from hutch.schema.base import Config, Devices, strings
 from hutch.schema.certificate import CertificateRecord, TokenRecord
 from hutch.schema.keys import project as keys
 from hutch.schema.keys.base import as_bool
@@ -70,7 +70,8 @@ def check_name(name: str) -> None:
         raise Invalid(f"Invalid project name {name!r}")
 
 
-async def create(parts: Parts, wanted: ProjectPut) -> ProjectRecord:
+async def create(parts: Parts, wanted: ProjectPut, devices: Devices | None = None) -> ProjectRecord:
+    """Make a project, with a default profile when it has profiles of its own; `devices` are that one's."""
     check_name(wanted.name)
     given = {key: value for key, value in strings(wanted.config).items() if value != ""}
     config = dict.fromkeys(keys.FEATURES_ON, "true") | given
@@ -82,7 +83,7 @@ async def create(parts: Parts, wanted: ProjectPut) -> ProjectRecord:
         async with parts.state.change() as transaction:
             transaction.put(record)
             if has_own(record, Kind.PROFILES):
-                transaction.put(_default_profile(record.name))
+                transaction.put(replace(_default_profile(record.name), devices=devices or {}))
     parts.events.lifecycle("project-created", url(record.name), record.name)
     return record
 
