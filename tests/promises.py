@@ -37,6 +37,7 @@ PROMISES = {
     "container_syscall_filtering": "functional/test_walls.py::test_a_denied_system_call_fails_also_for_commands",
     "container_syscall_filtering_allow_deny_syntax": "functional/test_walls.py::test_only_listed_system_calls_are_allowed",
     "custom_block_volumes": "functional/test_volumes.py::test_a_block_volume_grows_and_does_not_shrink",
+    "custom_volume_refresh": "functional/test_volumes.py::test_a_copy_is_brought_up_to_date",
     "custom_volume_backup": "functional/test_backups.py::test_a_volume_comes_back_with_its_snapshots",
     "custom_volume_iso": "functional/test_backups.py::test_block_and_iso_volumes_come_back",
     "custom_volume_snapshot_expiry": "functional/test_volumes.py::test_the_pattern_names_snapshots_and_the_expiry_ends_them",

@@ -302,3 +302,28 @@ def test_projects_have_volumes_of_their_own_or_share_them(store: Host) -> None:
     store.call("DELETE", url("default", shared) + "?project=own")
     store.call("DELETE", url("default", shared) + "?project=sharing")
     assert not store.api.exists(url("default", shared))
+
+
+@pytest.mark.parametrize("target", ["default", "dir"])
+def test_a_copy_is_brought_up_to_date(store: Host, pool: str, target: str, guest: Guest) -> None:
+    name, copied = volume(store, pool), f"volume{next(_numbers)}"
+    made = guest(devices=disk(pool, name))
+    source = {"type": "copy", "name": name, "pool": pool, "refresh": True}
+    for text in ("one", "two"):
+        write(store, made, text)
+        store.call("POST", url(pool, name, "snapshots"), {"name": text})
+        store.call("POST", url(target), {"name": copied, "source": source})
+    store.call("DELETE", url(pool, name, "snapshots", "one"))
+    store.exec(made, "sh", "-c", "rm /srv/file; echo three > /srv/other")
+
+    store.call("POST", url(target), {"name": copied, "source": source})
+
+    assert [each.rpartition("/")[2] for each in store.get(url(target, copied, "snapshots"))] == ["two"]
+    other = guest(devices=disk(target, copied))
+    assert store.exec(other, "ls", "/srv").stdout == "other\n"
+    with pytest.raises(ApiError, match="used by running instances"):
+        store.call("POST", url(target), {"name": copied, "source": source})
+    store.power(other, "stop", force=True)
+    store.call("PUT", url(target, copied), {"restore": "two"})
+    store.power(other, "start")
+    assert read(store, other) == "two"

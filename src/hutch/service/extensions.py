@@ -102,6 +102,7 @@ EXTENSIONS = [
     "backup_override_name",
     "custom_volume_backup",
     "custom_volume_iso",
+    "custom_volume_refresh",
     "direct_backup",
     "storage_volume_project_move",
     "storage_volumes_all_projects",

@@ -204,9 +204,9 @@ async def _disk(parts: Parts, record: InstanceRecord) -> dict[str, Any]:
     root = expand.root_disk(devices)
     if root is None or (pool := parts.pools.get(root[1].get("pool", ""))) is None:
         return {}
-    from hutch.service.instances.volume import of
+    from hutch.service.instances.volume import of, size
 
-    return {root[0]: {"usage": await pool.usage(of(record)), "total": 0}}
+    return {root[0]: {"usage": await pool.usage(of(record)), "total": size(devices)}}
 
 
 def _expanded(parts: Parts, record: InstanceRecord) -> tuple[dict[str, str], dict[str, dict[str, str]]]:

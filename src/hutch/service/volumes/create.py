@@ -11,7 +11,7 @@ from hutch.schema.storage import VolumePost, VolumeRecord, VolumeSnapshotRecord
 from hutch.service import allow, pools
 from hutch.service.instances.volume import making
 from hutch.service.parts import Parts
-from hutch.service.volumes import content, quiet, render, settings
+from hutch.service.volumes import content, quiet, refresh, render, settings
 from hutch.storage import transfer
 from hutch.work.operations import Operation
 
@@ -71,8 +71,6 @@ def source(parts: Parts, pool: str, project: str, name: str) -> Source:
 
 
 def _copy(parts: Parts, pool: str, place: str, wanted: VolumePost) -> Operation:
-    if wanted.source.refresh:
-        raise Unsupported("Refreshing an existing volume is not available on this server")
     origin_pool = wanted.source.pool or pool
     origin_place = home(parts.state, wanted.source.project, Kind.VOLUMES) if wanted.source.project else place
 
@@ -93,12 +91,20 @@ def _copy(parts: Parts, pool: str, place: str, wanted: VolumePost) -> Operation:
         created_at=now(),
     )
     pools.running(parts, pool)
-    settings.check_free(parts, pool, place, wanted.name)
-    allow.volume(parts, record)
+    there = parts.state.volumes.find(pool, place, wanted.name) if wanted.source.refresh else None
+    if there is None:
+        settings.check_free(parts, pool, place, wanted.name)
+        allow.volume(parts, record)
+    elif there.content_type != origin.content_type:
+        raise Invalid(f"Cannot refresh a volume of content type {there.content_type} from one of {origin.content_type}")
 
     async def work(operation: Operation) -> None:
         locks = (settings.lock(pool, place, wanted.name), settings.lock(origin_pool, origin_place, origin.name))
         async with parts.locks.hold(*locks):
+            if there is not None:
+                current = parts.state.volumes.get(pool, place, wanted.name)
+                await refresh.refresh_held(parts, current, found(), only=wanted.source.volume_only)
+                return
             settings.check_free(parts, pool, place, wanted.name)
             await copy_held(parts, record, found(), only=wanted.source.volume_only)
 

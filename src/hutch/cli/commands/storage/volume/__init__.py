@@ -143,6 +143,7 @@ def rename(session: Session, options: Options) -> None:
     arg("source", metavar="POOL/VOLUME[/SNAPSHOT]", help="what is copied"),
     arg("target", metavar="POOL/VOLUME", help="the new volume"),
     arg("--volume-only", action="store_true", help="without its snapshots"),
+    arg("--refresh", action="store_true", help="bring a copy that exists up to date"),
     example="hutch storage volume copy default/data fast/data",
 )
 def copy(session: Session, options: Options) -> None:
@@ -150,6 +151,7 @@ def copy(session: Session, options: Options) -> None:
     origin, name = volumes.in_pool(options.source)
     pool, new = volumes.in_pool(options.target)
     source = {"type": "copy", "name": name, "pool": origin, "volume_only": options.volume_only}
+    source |= {"refresh": options.refresh}
     path = f"{url('storage-pools', pool)}/volumes/custom"
     reply = session.client.request("POST", path, {"name": new, "type": "custom", "source": source})
     session.finish(reply, f"Copying {options.source}")
