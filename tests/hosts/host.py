@@ -28,7 +28,8 @@ NETWORK, POOL = "hutchbr0", "default"
 class Host:
     """Made with a running daemon. `directory` is the daemon's DIR, `address` the host's own on `segment`.
 
-    `program` is what runs as the daemon, `arguments` are added to its own.
+    `program` is what runs as the daemon, `arguments` are added to its own; a file in `faults` stops it at the point of
+    that name (hutch/work/faults.py).
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class Host:
         self.directory = self.folder / "hutch"
         self.cgroup = run_folder.identity(self.directory)
         self.log = self.folder / "hutchd.log"
+        self.faults = self.folder / "faults"
+        self.faults.mkdir()
         self.arguments, self.program = arguments, program
         self.api = Api(self.directory / "unix.socket")
         self.daemon: subprocess.Popen[bytes] | None = None
@@ -70,6 +73,7 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, "HUTCH_FAULTS": str(self.faults)},
                 start_new_session=True,
             )
         try:

@@ -1,20 +1,7 @@
 """A Debian guest moves between two hosts while it runs and is talked to."""
 
-from collections.abc import Iterator
-
-import pytest
-
-from tests.conftest import needs_root
 from tests.hosts import Host, wait_until
 from tests.migration.world import World
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    needs_root()
-    made = World()
-    yield made
-    made.close()
 
 
 def _pids(host: Host, name: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hosts import ApiError, Host, Segment, images, wait_until
-from tests.hosts.namespace import Namespace
+from tests.hosts.namespace import Namespace, pids
 
 PORT, ECHO = 8443, 7000
 _CHATTER = Path(__file__).parent / "chatter.py"
@@ -137,6 +137,11 @@ class World:
         source.call("DELETE", f"/1.0/instances/{name}")
         return done
 
+    def alive(self, name: str) -> list[Host]:
+        """Where there are processes of the guest, by what the kernel says."""
+        groups = " ".join(_cgroups_of(pid) for pid in pids())
+        return [host for host in self.hosts if f"/{host.cgroup}/default_{name}/" in groups]
+
     def running(self, name: str) -> list[Host]:
         """Where the guest runs, by what its host says."""
         found = []
@@ -145,3 +150,9 @@ class World:
                 if host.get(f"/1.0/instances/{name}/state")["status"] == "Running":
                     found.append(host)
         return found
+
+
+def _cgroups_of(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cgroup").read_text()
+    return ""

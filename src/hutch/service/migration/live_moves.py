@@ -161,19 +161,25 @@ async def decide(parts: Parts, note: MoveRecord, held: Held) -> None:
     """On the target, whose instance is locked: ask the source what was decided until it says, and do that."""
     waits = iter(_EVERY)
     wait = next(waits)
-    while True:
-        try:
-            answer = await live_peer.ask(parts, note)
-            if answer.get("decision") == MOVED:
-                await run(parts, note, held)
-                return
-        except NotFound:
-            await give_up(parts, note, held)
-            return
-        except (HutchError, OSError) as error:
-            log.info("the source of %s does not say what was decided: %s", note.instance, error)
+    while not await decided(parts, note, held):
         await asyncio.sleep(wait)
         wait = next(waits, wait)
+
+
+async def decided(parts: Parts, note: MoveRecord, held: Held) -> bool:
+    """On the target: ask the source once what was decided, and do that if it says."""
+    try:
+        answer = await live_peer.ask(parts, note)
+    except NotFound:
+        await give_up(parts, note, held)
+        return True
+    except (HutchError, OSError) as error:
+        log.info("the source of %s does not say what was decided: %s", note.instance, error)
+        return False
+    if answer.get("decision") != MOVED:
+        return False
+    await run(parts, note, held)
+    return True
 
 
 async def run(parts: Parts, note: MoveRecord, held: Held) -> None:

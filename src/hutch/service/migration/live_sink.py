@@ -175,15 +175,16 @@ class _Arrival:
         with contextlib.suppress(HutchError):
             await line.say(Word("prepared", times=self.times))
             word = (await line.hear(Word, PATIENCE)).step
+        began = time.monotonic()
         if word == "abort":
             await live_moves.give_up(parts, note, held)
-            raise Conflict("the source has given the move up")
-        began = time.monotonic()
-        if word == "commit":
+        elif word == "commit":
             await live_moves.run(parts, note, held)
         else:
             await live_moves.decide(parts, note, held)
         self.times["resume"] = time.monotonic() - began
+        if parts.state.moves.find(note.project, note.instance) is None:
+            raise Conflict("the source has given the move up: the instance goes on there")
 
 
 def _record(parts: Parts, wanted: InstanceRecord, offer: Offer) -> InstanceRecord:

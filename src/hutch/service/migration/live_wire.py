@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ BLOCK = 1 << 18
 PATIENCE = 90.0
 """Seconds for the other side to say the next word while a guest waits for it."""
 
+_PULSE, _SILENCE = 1.0, 10.0
+_PULSE_WORD = encode(Word("pulse")).decode()
+
 Result = TypeVar("Result")
 Document = TypeVar("Document", bound=msgspec.Struct)
 Told = Callable[[int], None]
@@ -41,21 +45,33 @@ class Line:
         self.channel = channel
         self._came: asyncio.Queue[bytes] = asyncio.Queue()
         self._failure: asyncio.Future[HutchError] = asyncio.get_running_loop().create_future()
-        self._reader: asyncio.Task[None] | None = None
+        self._heard = time.monotonic()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        self._reader = asyncio.create_task(self._read(), name="words of a move")
+        tasks = [asyncio.create_task(self._read(), name="words of a move"), asyncio.create_task(self._beat())]
         try:
             yield
         finally:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _beat(self) -> None:
+        """A host that goes away without a word is noticed within seconds: a guest may be waiting."""
+        with contextlib.suppress(Broken):
+            while True:
+                await asyncio.sleep(_PULSE)
+                await self.say(Word("pulse"))
+                if time.monotonic() - self._heard > _SILENCE:
+                    self._fail(Broken("the other server has fallen silent"))
 
     async def _read(self) -> None:
         while (data := await self.channel.control.receive()) is not None:
+            self._heard = time.monotonic()
             if isinstance(data, str):
-                self._came.put_nowait(data.encode())
+                if data != _PULSE_WORD:
+                    self._came.put_nowait(data.encode())
                 continue
             word = protobuf.decode(data, Control)
             if word.success:
