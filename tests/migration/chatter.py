@@ -18,7 +18,7 @@ def main() -> None:
     host, port, file = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     line = socket.create_connection((host, port), 10)
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    line.settimeout(PATIENCE)
+    line.settimeout(0.1)
     sent, ended = [0], threading.Event()
 
     def send() -> None:
@@ -38,6 +38,9 @@ def _receive(line: socket.socket, sent: list[int], ended: threading.Event) -> di
     while not wrong and not (ended.is_set() and echoed == sent[0]):
         try:
             data = line.recv(65536)
+        except TimeoutError:
+            wrong = "" if time.monotonic() - last < PATIENCE else "no answer any more"
+            continue
         except OSError as error:
             wrong = repr(error)
             break

@@ -84,6 +84,7 @@ def test_one_copy_lives_everywhere(world: World, address: str, point: str, victi
 
 def _try(world: World, address: str, point: str, victim: str, expected: str) -> None:
     (source,) = wait_until(lambda: world.running(NAME), 20)
+    wait_until(lambda: _settled(world, source), 20)  # Also when the test before has failed.
     target = world.other(source)
     where = source if point.startswith("source") else target
 

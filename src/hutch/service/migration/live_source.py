@@ -129,11 +129,11 @@ async def _move(move: _Move, init: int) -> None:
     async with _frozen(move, times) as held:
         began = time.monotonic()
         await line.during(_unless_lost(held, _send_rest(move, seen)))
-        await point("source-sent")
+        await _unless_lost(held, point("source-sent"))
         prepared = await _unless_lost(held, line.expect("prepared", PATIENCE))
         times |= prepared.times
         times["transfer"] = time.monotonic() - began - sum(prepared.times.values())
-        await point("source-before-decision")
+        await _unless_lost(held, point("source-before-decision"))
         await _whole(held.stand())
     # The guest is the target's now, come what may.
     await _whole(_hand_over(move, held, times))
@@ -215,7 +215,7 @@ async def _frozen(move: _Move, times: dict[str, float]) -> AsyncIterator[Held]:
         held = await _hold(parts, record, images)
         times["freeze"] = time.monotonic() - began
         try:
-            await point("source-frozen")
+            await _unless_lost(held, point("source-frozen"))
             yield held
         except BaseException:
             with contextlib.suppress(HutchError):
