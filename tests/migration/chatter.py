@@ -23,7 +23,10 @@ def main() -> None:
 
     def send() -> None:
         while os.path.exists(file):  # noqa: PTH110
-            line.sendall(b"%08d\n" % sent[0])
+            try:
+                line.sendall(b"%08d\n" % sent[0])
+            except OSError:
+                return  # The receiver sees it too.
             sent[0] += 1
             time.sleep(EVERY)
         ended.set()

@@ -231,6 +231,11 @@ class Group:
             return self.layout.unified / self.path, True
         return self.layout.root("freezer.state") / self.path, False
 
+    def thawing(self) -> tuple[Path, str]:
+        """The file that thaws the group, and the word for it: for a program that must do it alone."""
+        folder, two = self._freezer()
+        return (folder / "cgroup.freeze", "0") if two else (folder / "freezer.state", "THAWED")
+
     def _set_frozen(self, wanted: bool) -> None:
         folder, two = self._freezer()
         if two:

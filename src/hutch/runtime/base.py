@@ -59,7 +59,10 @@ class Held(ABC):
 
     @abstractmethod
     async def abort(self) -> None:
-        """Let the saved guest go on, or remove the restored one."""
+        """Let the saved guest go on, or remove the restored one.
+
+        A saved guest whose holder was killed has ended after this: it can go on from its images, which are complete.
+        """
 
 
 @dataclass(frozen=True)

@@ -170,8 +170,7 @@ class Driver(Runtime):
         return keep
 
     async def settle_hold(self, project: str, name: str, directory: Path) -> bool:
-        guest = self._guests.get((project, name))
-        return await held.settle(directory, guest.running.init if guest else 0)
+        return await held.settle(directory, self._guests.get((project, name)))
 
     def saved(self, images: Path) -> bool:
         return (images / criu.GROUPS).exists()

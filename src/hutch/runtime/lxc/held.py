@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -31,7 +32,8 @@ Restore = Callable[[LaunchPlan, Path, Sequence[str]], Awaitable[None]]
 async def dump(guest: Guest, images: Path) -> Held:
     """Dump the guest and hold it there. Raises ToolFailed; the guest goes on then."""
     hold, init = Hold(guest.directory / _FOLDER), guest.running.init
-    await asyncio.to_thread(hold.make, DUMPED)
+    file, word = await asyncio.to_thread(guest.group.thawing)
+    await asyncio.to_thread(hold.make, DUMPED, f"echo {word} >{shlex.quote(str(file))}")
     argv = await asyncio.to_thread(criu.dumping, init, guest.group, images, hold.option)
     nothing = asyncio.subprocess.DEVNULL
     process = await run.start([*_NOTED, hold.pid_file, *argv], stdout=nothing, stderr=nothing)
@@ -62,6 +64,8 @@ class _Saved(Held):
             reached.cancel()
         unified = criu.unified(self._guest.group)
         await asyncio.to_thread(save_groups, str(unified), str(self._images / criu.GROUPS))
+        # CRIU has not undone yet what it did to their system calls: if it is killed none of them may run.
+        await asyncio.to_thread(self._guest.group.freeze)
 
     async def lost(self) -> str:
         code = await asyncio.shield(self._process)
@@ -87,24 +91,35 @@ class _Saved(Held):
         await asyncio.to_thread(self._hold.remove)
 
     async def abort(self) -> None:
+        by_itself = self._process.done()
         self._hold.answer(ABORT)
-        with contextlib.suppress(HutchError):
+        try:
             await self._hold.ended(_END_DEADLINE)
-        with contextlib.suppress(HutchError, OSError):
-            await criu.unlock(self._init)
+        except HutchError:
+            await asyncio.to_thread(self._hold.kill)
+            by_itself = True
+        if by_itself and await asyncio.to_thread(self._guest.group.frozen):
+            await self._guest.kill()
+        else:
+            with contextlib.suppress(HutchError, OSError):
+                await criu.unlock(self._init)
         await asyncio.to_thread(self._hold.remove)
 
 
-async def settle(directory: Path, init: int) -> bool:
-    """See an earlier daemon's dump through; `init` is that of the guest, 0 when it has gone. Whether it stood that it ends."""
+async def settle(directory: Path, guest: Guest | None) -> bool:
+    """See an earlier daemon's dump of the guest through: whether it stood that it ends. It is gone also when CRIU was killed."""
     hold = Hold(directory / _FOLDER)
     commits = await asyncio.to_thread(lambda: hold.standing == COMMIT)
     await asyncio.to_thread(hold.listen_again)
     hold.answer(COMMIT if commits else ABORT)
     await hold.ended()
-    if init and not commits:
-        with contextlib.suppress(HutchError, OSError):
-            await criu.unlock(init)
+    if guest is not None:
+        if commits or await asyncio.to_thread(guest.group.frozen):
+            await guest.kill()
+        else:
+            guest.set_frozen(False)
+            with contextlib.suppress(HutchError, OSError):
+                await criu.unlock(guest.running.init)
     await asyncio.to_thread(hold.remove)
     return commits
 

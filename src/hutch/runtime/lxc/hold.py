@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
 from pathlib import Path
 
 from hutch.errors import Unavailable
@@ -29,6 +30,10 @@ post-resume)
 {action}) ;;
 *) exit 0 ;;
 esac
+give_up() {{
+    kill -0 $PPID 2>/dev/null && {release}
+    exit 1
+}}
 echo $PPID >held
 gone=1
 kill -0 {daemon} 2>/dev/null && gone= && echo held >up
@@ -36,11 +41,11 @@ while :; do
     if [ "$gone" ]; then
         standing=
         read -r standing 2>/dev/null <standing
-        case "$standing" in commit) exit 0 ;; wait) ;; *) exit 1 ;; esac
+        case "$standing" in commit) exit 0 ;; wait) ;; *) give_up ;; esac
     fi
     word=
     read -r word <down || gone=1
-    case "$word" in commit) exit 0 ;; abort) exit 1 ;; esac
+    case "$word" in commit) exit 0 ;; abort) give_up ;; esac
 done
 """
 
@@ -52,13 +57,13 @@ class Hold:
         self.folder = folder
         self._up, self._down = -1, -1
 
-    def make(self, action: str) -> None:
-        """Lay out the folder and open its pipes. Blocks."""
+    def make(self, action: str, release: str = ":") -> None:
+        """Lay out the folder and open its pipes; `release` is a command for when a CRIU that lives is to give up. Blocks."""
         self.remove()
         self.folder.mkdir(mode=0o700)
         for name in ("up", "down"):
             os.mkfifo(self.folder / name, 0o600)
-        script = _SCRIPT.format(folder=f"'{self.folder}'", action=action, daemon=os.getpid())
+        script = _SCRIPT.format(folder=f"'{self.folder}'", action=action, daemon=os.getpid(), release=release)
         (self.folder / "hook").write_text(script)
         (self.folder / "hook").chmod(0o700)
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
@@ -132,6 +137,13 @@ class Hold:
                         await pidfd.wait(pid)
         except TimeoutError:
             raise Unavailable(f"the CRIU of {self.folder.parent.name} does not end") from None
+
+    def kill(self) -> None:
+        """End a CRIU that does not end by itself. Blocks."""
+        for name in ("pid", "held"):
+            if pid := self._criu(name):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _criu(self, name: str) -> int:
         with contextlib.suppress(OSError, ValueError):

@@ -94,12 +94,14 @@ async def boot(parts: Parts, record: InstanceRecord) -> None:
         await parts.state.put(record)
     async with AsyncExitStack() as undo:
         undo.push_async_callback(_remember_power, parts, project, name, "STOPPED")
-        begun = await launch.arrange(parts, record, undo)
+        begun = await launch.arrange(parts, record, undo, held=record.stateful)
         await launch.mount_root(parts, record, undo)
         running = await (state.restore(parts, begun.plan) if record.stateful else parts.runtime.start(begun.plan))
         undo.push_async_callback(parts.runtime.kill, project, name)
         for device in begun.devices:
             await device.started(running)
+            if record.stateful:
+                await device.admit({})
         parts.live[project, name] = begun.devices
         undo.pop_all()
     await launch.pin(parts, begun)

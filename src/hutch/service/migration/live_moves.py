@@ -51,12 +51,26 @@ def decision(note: MoveRecord) -> str:
 
 
 async def stays(parts: Parts, note: MoveRecord) -> None:
-    """On the source, the move is given up: the guest goes on here."""
-    record = parts.state.instances.get(note.project, note.instance)
-    if parts.runtime.running(note.project, note.instance) is not None:
+    """On the source, whose instance is locked, the move is given up: the guest goes on here, from its state if it had to end."""
+    project, name = note.project, note.instance
+    record = parts.state.instances.get(project, name)
+    images = stateful.images(parts, record)
+    if parts.runtime.running(project, name) is not None:
         await launch.guest_folder(parts, record, expand.of(parts.state, record)[0])
-    await tree.drop(stateful.images(parts, record))
+        await tree.drop(images)
+        await parts.state.delete(note)
+    elif await asyncio.to_thread(parts.runtime.saved, images):
+        await left(parts, note)
+        await back(parts, parts.state.moves.get(project, name))
+    else:
+        await parts.state.delete(note)
+
+
+async def back(parts: Parts, note: MoveRecord) -> None:
+    """On the source: the guest goes on from the state that is kept of it. Where it cannot, it is stopped, with that state."""
+    record = parts.state.instances.get(note.project, note.instance)
     await parts.state.delete(note)
+    await power.boot(parts, record)
 
 
 async def left(parts: Parts, note: MoveRecord) -> None:
@@ -110,8 +124,7 @@ async def conclude(parts: Parts, note: MoveRecord, said: MoveReport) -> None:
         parts.events.lifecycle("instance-stopped", render.url(project, name), project)
         return
     log.warning("instance %s comes back, the target cannot run it: %s", name, said.reason)
-    await parts.state.delete(note)
-    await power.boot(parts, record)
+    await back(parts, note)
 
 
 async def clear_unborn(parts: Parts) -> None:
@@ -141,7 +154,6 @@ async def _settle_source(parts: Parts, note: MoveRecord) -> None:
     directory = parts.instance_directory(project, name)
     async with parts.locks.hold(instance_lock(project, name)):
         if await parts.runtime.settle_hold(project, name, directory):
-            await parts.runtime.kill(project, name)
             await left(parts, note)
         else:
             await stays(parts, note)

@@ -102,7 +102,8 @@ class _Arrival:
             raise
         # Not the operation's any more: whatever ends that, the source may have decided.
         finishing = parts.tasks.spawn(self._finish(held, begun), f"arrival of {record.name}")
-        await asyncio.shield(finishing)
+        if reason := await asyncio.shield(finishing):
+            raise HutchError(reason)
 
     async def _assemble(self) -> dict[str, Path]:
         offered = [Piece(each.name, each.image) for each in self.offer.pieces]
@@ -152,11 +153,14 @@ class _Arrival:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
 
-    async def _finish(self, held: Held, begun: Launch) -> None:
-        """Everything is here but the decision."""
+    async def _finish(self, held: Held, begun: Launch) -> str:
+        """Everything is here but the decision; why the guest does not run here in the end, empty when it does."""
         parts, line = self.parts, self.line
         await point("target-prepared")
-        await self._decide(held)
+        try:
+            await self._decide(held)
+        except HutchError as error:
+            return str(error)
         await launch.pin(parts, begun)
         note = parts.state.moves.get(self.note.project, self.note.instance)
         try:
@@ -168,6 +172,7 @@ class _Arrival:
             parts.tasks.spawn(live_moves.tell(parts, note, said), f"report on {note.instance}")
         else:
             await live_moves.heard(parts, note)
+        return ""
 
     async def _decide(self, held: Held) -> None:
         parts, note, line = self.parts, self.note, self.line
