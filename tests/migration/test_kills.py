@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -97,7 +98,10 @@ def _try(world: World, address: str, point: str, victim: str, expected: str) -> 
             reached.unlink()
         winner = source if expected == STAYS else target
         wait_until(lambda: world.running(NAME) == [winner], 60, what=f"it {expected}\n{_logs(source, target)}")
-        wait_until(lambda: world.alive(NAME) == [winner], 30, what="no process of it is left on the other host")
+        try:
+            wait_until(lambda: world.alive(NAME) == [winner], 30, what="no process of it is left on the other host")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {world.describe(NAME)}") from error
 
     assert seen["wrong"] == "", _logs(source, target)
     assert seen["echoed"] == seen["sent"] > 0
@@ -126,6 +130,8 @@ def _struck(world: World, source: Host, target: Host, victim: str) -> Iterator[N
     else:
         pid = int((host.directory / "instances/default" / NAME / "hold/held").read_text())
         os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 10)
+        time.sleep(0.3)  # Its daemon has noticed.
         yield
 
 

@@ -142,6 +142,17 @@ class World:
         groups = " ".join(_cgroups_of(pid) for pid in pids())
         return [host for host in self.hosts if f"/{host.cgroup}/default_{name}/" in groups]
 
+    def describe(self, name: str) -> str:
+        """Every process of the guest on either host."""
+        found = []
+        for pid in pids():
+            groups = _cgroups_of(pid)
+            if any(f"/{host.cgroup}/" in groups and name in groups for host in self.hosts):
+                with suppress(OSError):
+                    words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    found.append(f"{pid} {words[:80]} {groups.splitlines()[-1]}")
+        return "\n".join(found)
+
     def running(self, name: str) -> list[Host]:
         """Where the guest runs, by what its host says."""
         found = []
