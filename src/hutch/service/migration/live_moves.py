@@ -212,6 +212,9 @@ async def run(parts: Parts, note: MoveRecord, held: Held) -> None:
     for device in devices:
         await device.admit(note.addresses)
     await held.settle()
+    if (running := parts.runtime.running(project, name)) is not None:
+        for device in devices:
+            await device.started(running)
     await point("target-settled")
     record = parts.state.instances.get(project, name)
     power_on = {"volatile.last_state.power": "RUNNING"}
