@@ -106,6 +106,22 @@ class World:
             out, _ = talking.communicate(timeout=90)
         seen |= json.loads(out)
 
+    def hutch(self, host: Host, *words: str) -> str:
+        """What the command line of a user on the host says, who knows the other host as `other:`."""
+        env = {"HUTCH_CONF": str(host.folder / "conf")}
+        if not (host.folder / "conf").exists():
+            token = self.other(host).hutch("config", "trust", "add", "--name", host.folder.name).stdout.split()[-1]
+            host.hutch("remote", "add", "other", token, env=env)
+        return host.hutch(*words, env=env).stdout
+
+    def lxc(self, host: Host, *words: str) -> None:
+        """The same with LXD's."""
+        other = self.other(host)
+        other.call("PATCH", "/1.0", {"config": {"core.trust_password": "secret"}})
+        address = f"https://{other.address}:{PORT}"
+        host.lxc("remote", "add", "other", address, "--accept-certificate", "--password", "secret", check=False)
+        host.lxc(*words)
+
     def other(self, host: Host) -> Host:
         return self.b if host is self.a else self.a
 

@@ -30,10 +30,11 @@ def send(
     *,
     live: bool = False,
     doing: str = "",
-) -> None:
+) -> Document:
     """Make the instance `wanted` on the target, in the project if any is named, of `name` (or INSTANCE/SNAPSHOT) here.
 
-    `wanted` is the body of its creation, whose `source` says what is particular: instance_only, refresh.
+    `wanted` is the body of its creation, whose `source` says what is particular: instance_only, refresh. The source's
+    operation at its end.
     """
     ways = _ways(session.client, target.client, mode)
     given = dict(wanted["source"]) | {"type": "migration", "live": live}
@@ -43,12 +44,11 @@ def send(
     transfer = _Transfer(session, target, name, wanted, given, sent, project, doing)
     for way in ways[:-1]:
         try:
-            transfer.by(way)
-            return
+            return transfer.by(way)
         except errors.HutchError as error:
             if "cannot be reached" not in str(error):
                 raise
-    transfer.by(ways[-1])
+    return transfer.by(ways[-1])
 
 
 def _ways(source: Client, target: Client, mode: str) -> list[tuple[str, Document]]:
@@ -91,9 +91,10 @@ class _Transfer:
         instance, _, snapshot = name.partition("/")
         self.path = url("instances", instance, "snapshots", snapshot) if snapshot else url("instances", instance)
 
-    def by(self, way: tuple[str, Document]) -> None:
+    def by(self, way: tuple[str, Document]) -> Document:
         mode, to = way
-        getattr(self, f"_{mode}")(to)
+        done: Document = getattr(self, f"_{mode}")(to)
+        return done
 
     def _receive(self, **how: Any) -> Reply:
         query = {"project": self.project} if self.project else {}
@@ -104,7 +105,7 @@ class _Transfer:
     def _send(self, **how: Any) -> Reply:
         return self.session.client.request("POST", self.path, self.sent | how)
 
-    def _pull(self, to: Document) -> None:
+    def _pull(self, to: Document) -> Document:
         sending = self._send()
         try:
             receiving = self._receive(
@@ -117,9 +118,9 @@ class _Transfer:
         except BaseException:
             _cancel(self.session, sending.operation)
             raise
-        self.session.finish(sending, self.doing)
+        return self.session.finish(sending, self.doing)
 
-    def _push(self, to: Document) -> None:
+    def _push(self, to: Document) -> Document:
         receiving = self._receive(mode="push")
         where = {
             "operation": f"{to['address']}{_bare(receiving.operation)}",
@@ -127,13 +128,14 @@ class _Transfer:
             "secrets": receiving.metadata["metadata"],
         }
         try:
-            self.session.finish(self._send(target=where), self.doing)
+            done = self.session.finish(self._send(target=where), self.doing)
         except BaseException:
             _cancel(self.target, receiving.operation)
             raise
         self.target.finish(receiving, self.doing)
+        return done
 
-    def _relay(self, _: Document) -> None:
+    def _relay(self, _: Document) -> Document:
         import asyncio
 
         from hutch.client.relay import relay
@@ -151,8 +153,9 @@ class _Transfer:
         carrier = threading.Thread(target=lambda: asyncio.run(relay(*ends)), daemon=True)
         carrier.start()
         self.target.finish(receiving, self.doing)
-        self.session.finish(sending, self.doing)
+        done = self.session.finish(sending, self.doing)
         carrier.join(10)
+        return done
 
 
 def _bare(operation: str) -> str:

@@ -36,7 +36,12 @@ class Usage:
 
 
 class Held(ABC):
-    """A guest that waits for a word: saved and still there, or brought back, and in either case not running."""
+    """A guest that waits for a word: saved and still there, or brought back, and in either case not running.
+
+    `times` are the seconds that a saved guest has already stood still, by what for.
+    """
+
+    times: Mapping[str, float] = {}
 
     @abstractmethod
     async def lost(self) -> str:

@@ -65,5 +65,8 @@ def _away(session: Session, target: Session, options: Options, name: str, new: s
     wanted = copying.request(found, new, found.get("config") or {}, options.storage or "")
     wanted["source"] = {"instance_only": options.instance_only, "container_only": options.instance_only}
     where = (options.target_project or "", options.mode or "")
-    between.send(session, target, name, wanted, *where, live=running, doing=f"Moving {name}")
+    done = between.send(session, target, name, wanted, *where, live=running, doing=f"Moving {name}")
     session.finish(session.client.request("DELETE", url("instances", name)), f"Removing {name} here")
+    if pause := dict((done.get("metadata") or {}).get("pause") or {}):
+        total = pause.pop("total")
+        print(f"{name} stood still for {total:.2f} s: " + ", ".join(f"{what} {pause[what]:.2f}" for what in pause))

@@ -64,6 +64,10 @@ class _Saved(Held):
             reached.cancel()
         unified = criu.unified(self._guest.group)
         await asyncio.to_thread(save_groups, str(unified), str(self._images / criu.GROUPS))
+        began, frozen = await asyncio.to_thread(
+            lambda: [self._hold.when(each) for each in ("pre-dump", "network-lock")]
+        )
+        self.times = {"freeze": frozen - began, "dump": time.time() - frozen}
         # CRIU has not undone yet what it did to their system calls: if it is killed none of them may run.
         await asyncio.to_thread(self._guest.group.freeze)
 

@@ -2,7 +2,7 @@
 
 CRIU's action script waits in FOLDER/down, a pipe whose other end the daemon has open: the script sees the daemon end. What applies
 then stands in FOLDER/standing: nothing (abort), `commit`, or `wait` for the next daemon. FOLDER/held says that the script has
-come so far (it holds CRIU's pid), FOLDER/resumed that a restored guest runs.
+come so far (it holds CRIU's pid), FOLDER/resumed that a restored guest runs, FOLDER/pre-dump and FOLDER/network-lock when a dump was there.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 from hutch.errors import Unavailable
@@ -27,6 +28,7 @@ post-resume)
     kill -0 {daemon} 2>/dev/null && echo resumed >up
     exit 0
     ;;
+pre-dump | network-lock) : >"$CRTOOLS_SCRIPT_ACTION"; exit 0 ;;
 {action}) ;;
 *) exit 0 ;;
 esac
@@ -95,6 +97,12 @@ class Hold:
 
     def is_resumed(self) -> bool:
         return (self.folder / "resumed").exists()
+
+    def when(self, action: str) -> float:
+        """When CRIU was at an action of its dump, in seconds since 1970; now, where that is not known. Blocks."""
+        with contextlib.suppress(OSError):
+            return (self.folder / action).stat().st_mtime
+        return time.time()
 
     @property
     def standing(self) -> str:

@@ -28,6 +28,7 @@ from hutch.service.migration.receiving import Receiving
 from hutch.service.parts import Parts
 from hutch.storage.base import Piece
 from hutch.work.faults import point
+from hutch.work.operations import Operation
 
 _HEARD = 10.0
 _NOT_HERE = (".host_name", ".last_state.power", ".last_state.ready", ".apply_template")
@@ -41,7 +42,14 @@ async def receive(receiving: Receiving) -> None:
     async with line.listening():
         offer = await line.hear(Offer, PATIENCE)
         await live_host.check(receiving.parts, offer)
-        await _Arrival(receiving, line, offer).take()
+        arrival = _Arrival(receiving, line, offer)
+        teller = asyncio.create_task(
+            arrival.tell(receiving.operation), name=f"progress of the arrival of {arrival.record.name}"
+        )
+        try:
+            await arrival.take()
+        finally:
+            teller.cancel()
 
 
 class _Arrival:
@@ -64,12 +72,21 @@ class _Arrival:
             record=self.record,
             addresses=offer.addresses,
         )
-        self.got = 0
+        self.got, self.stage = 0, "files"
         self.times: dict[str, float] = {}
 
     def told(self, size: int) -> None:
         """Called in threads."""
         self.got += size
+
+    async def tell(self, operation: Operation) -> None:
+        """Show how far it is, until it is cancelled."""
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(0.25)
+            speed = int(self.got / (time.monotonic() - began))
+            text = f"{self.got / 1e6:.1f}MB ({speed / 1e6:.2f}MB/s)"
+            operation.progress("migration_progress", self.stage, 0, speed, text)
 
     async def take(self) -> None:
         parts, record = self.parts, self.record
@@ -85,6 +102,7 @@ class _Arrival:
                 begun = await self._arrange(undo)
                 await self.line.expect("arrange")
                 await self.line.say(Word("arranged"))
+                self.stage = "state"
                 await point("target-arranged")
                 held = await self._restore(begun, files, undo)
                 parts.live[record.project, record.name] = begun.devices
@@ -187,7 +205,7 @@ class _Arrival:
             await live_moves.run(parts, note, held)
         else:
             await live_moves.decide(parts, note, held)
-        self.times["resume"] = time.monotonic() - began
+        self.times["network"] = time.monotonic() - began
         if parts.state.moves.find(note.project, note.instance) is None:
             raise Conflict("the source has given the move up: the instance goes on there")
 

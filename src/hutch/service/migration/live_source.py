@@ -211,9 +211,8 @@ async def _frozen(move: _Move, times: dict[str, float]) -> AsyncIterator[Held]:
         await parts.doors.close(
             record.project, record.name
         )  # A connection of the guest's to the outside cannot be saved.
-        began = time.monotonic()
         held = await _hold(parts, record, images)
-        times["freeze"] = time.monotonic() - began
+        times |= held.times
         try:
             await _unless_lost(held, point("source-frozen"))
             yield held
@@ -282,7 +281,7 @@ async def _hand_over(move: _Move, held: Held, times: dict[str, float]) -> None:
             bridges.switch_off(value)
     await held.commit()
     await point("source-ended")
-    times["end"] = time.monotonic() - began
+    times["handover"] = time.monotonic() - began
     with contextlib.suppress(Broken):
         await line.say(Word("commit"))
     await point("source-said-commit")
