@@ -6,6 +6,7 @@ longest gap between two answers in seconds, and what went wrong (empty: nothing)
 
 import json
 import os
+import select
 import socket
 import sys
 import threading
@@ -16,9 +17,9 @@ EVERY, PATIENCE = 0.01, 60.0
 
 def main() -> None:
     host, port, file = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    line = socket.create_connection((host, port), 10)
+    line = socket.create_connection((host, port), 30)
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    line.settimeout(0.1)
+    line.settimeout(None)
     sent, ended = [0], threading.Event()
 
     def send() -> None:
@@ -39,11 +40,11 @@ def _receive(line: socket.socket, sent: list[int], ended: threading.Event) -> di
     came, echoed, longest, wrong = b"", 0, 0.0, ""
     last = time.monotonic()
     while not wrong and not (ended.is_set() and echoed == sent[0]):
-        try:
-            data = line.recv(65536)
-        except TimeoutError:
+        if not select.select([line], [], [], 0.1)[0]:
             wrong = "" if time.monotonic() - last < PATIENCE else "no answer any more"
             continue
+        try:
+            data = line.recv(65536)
         except OSError as error:
             wrong = repr(error)
             break

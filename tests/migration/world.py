@@ -95,7 +95,9 @@ class World:
         going.touch()
         seen: dict[str, Any] = {}
         words = self.outside.command(sys.executable, "-I", "-S", _CHATTER, address, str(ECHO), going)
-        with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as talking:
+        with subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as talking:
             try:
                 yield seen
             except BaseException:
@@ -104,6 +106,8 @@ class World:
             finally:
                 going.unlink()
             out, _ = talking.communicate(timeout=90)
+        if not out.startswith(b"{"):
+            raise AssertionError(f"the one who talks gave up: {out.decode()}")
         seen |= json.loads(out)
 
     def hutch(self, host: Host, *words: str) -> str:
