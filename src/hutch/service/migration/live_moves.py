@@ -5,12 +5,13 @@ became of the guest until that is heard.
 """
 
 import asyncio
+import contextlib
 import hmac
 import logging
 
 from msgspec.structs import replace
 
-from hutch.errors import HutchError, NotFound, Unavailable
+from hutch.errors import HutchError, Invalid, NotFound, Unavailable
 from hutch.kernel import mount, tree
 from hutch.runtime.base import Held
 from hutch.schema.move import (
@@ -165,8 +166,16 @@ async def _held(parts: Parts, note: MoveRecord) -> Held:
 
 
 async def _decide(parts: Parts, note: MoveRecord, held: Held) -> None:
-    async with parts.locks.hold(instance_lock(note.project, note.instance)):
+    project, name = note.project, note.instance
+    async with parts.locks.hold(instance_lock(project, name)):
+        config = expand.of(parts.state, parts.state.instances.get(project, name))[0]
+        await launch.guest_folder(parts, parts.state.instances.get(project, name), config)
+        with contextlib.suppress(Invalid):
+            cpus.want(parts, (project, name), config.get("limits.cpu", ""))
         await decide(parts, note, held)
+        await cpus.settle(parts)
+    if (now := parts.state.moves.find(project, name)) is not None and now.phase == RUNNING:
+        await tell(parts, now, MoveReport(outcome=RUNNING))
 
 
 async def decide(parts: Parts, note: MoveRecord, held: Held) -> None:
