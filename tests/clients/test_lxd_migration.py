@@ -101,12 +101,15 @@ def test_everything_is_brought_over_with_a_report(lxd: Lxd, there: Host) -> None
     lxd.lxc("profile", "device", "add", "web", "eth0", "nic", "nictype=bridged", "parent=lxdbr9", "name=eth0")
     lxd.lxc("storage", "create", "other", "dir")
     lxd.lxc("storage", "volume", "create", "other", "data")
+    lxd.lxc("storage", "volume", "snapshot", "other", "data", "v1")
     lxd.lxc("init", "busybox", "c1", "-p", "default", "-p", "web", "-s", "other", "-c", "user.note=kept")
     write(lxd, lxd.folder, "c1", "here\n")
     lxd.lxc("snapshot", "c1", "s1")
     lxd.lxc("init", "busybox", "c2")
     lxd.lxc("config", "device", "add", "c2", "fast0", "infiniband", "nictype=physical", "parent=ib0")
     lxd.lxc("launch", "busybox", "c3")
+    lxd.lxc("storage", "volume", "attach", "other", "data", "c3", "/data")
+    lxd.lxc("exec", "c3", "--", "sh", "-c", "echo kept > /data/note; chown 3:4 /data/note")
 
     there.hutch("remote", "add", "old", lxd.address, "--accept-certificate", "--password", PASSWORD, env=conf(there))
     planned = report(there, "old", "--dry-run")
@@ -121,7 +124,9 @@ def test_everything_is_brought_over_with_a_report(lxd: Lxd, there: Host) -> None
     assert "it runs" in first["instance", "c3"][1][0]
     assert first["profile", "web"] == ("imported", ["eth0 on the network hutchbr0 instead of lxdbr9"])
     assert first["profile", "default"][0] == "kept ours"
-    assert first["volume", "other/data"][0] == "left"
+    assert first["volume", "other/data"] == ("imported", ["on the pool default instead of other"])
+    assert again["volume", "other/data"][0] == "kept ours"
+    assert lxd.api.get("/1.0/storage-pools/other/volumes/custom/data/backups") == []
     assert [result for (kind, _), (result, _) in first.items() if kind == "image"] == ["imported"]
     assert {result for (kind, _), (result, _) in again.items() if kind == "instance"} == {"refreshed"}
     found = there.get("/1.0/instances/c1")
@@ -130,6 +135,9 @@ def test_everything_is_brought_over_with_a_report(lxd: Lxd, there: Host) -> None
     assert snapshots_of(there, "c1") == ["s1"]
     there.lxc("start", "c1", "c3")
     assert there.lxc("exec", "c1", "cat", "/root/note").stdout == "here\n"
+    shown = there.lxc("exec", "c3", "--", "sh", "-c", "cat /data/note; stat -c '%u %g' /data/note").stdout
+    assert shown == "kept\n3 4\n"
+    assert there.get("/1.0/storage-pools/default/volumes/custom/data/snapshots")
     assert json.loads(lxd.lxc("list", "c3", "--format", "json").stdout)[0]["status"] == "Running"
 
 

@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from hutch import errors
 from hutch.cli import between, copying
 from hutch.cli.command import Options
 from hutch.cli.session import Session
-from hutch.client import images
+from hutch.client import connection, images
 from hutch.client.connection import Document, url
 
 IMPORTED, REFRESHED, PLANNED, KEPT, LEFT, FAILED = "imported", "refreshed", "would come", "kept ours", "left", "failed"
@@ -53,10 +54,10 @@ class Takeover:
         for profile in self._list(self.there, "profiles"):
             if not chosen or profile["name"] in profiles:
                 self._do("profile", profile["name"], self._profile, profile)
-        for instance in wanted:
-            self._do("instance", instance["name"], self._instance, instance)
         if not chosen:
             self._volumes()
+        for instance in wanted:
+            self._do("instance", instance["name"], self._instance, instance)
         return self.report
 
     def _instances(self) -> list[Document]:
@@ -163,11 +164,9 @@ class Takeover:
         for name, device in devices.items():
             fitted = dict(device)
             if device.get("type") == "disk" and device.get("pool") and device["pool"] not in self.pools:
-                if device.get("path") != "/":
-                    entry.remarks.append(f"without device {name}: the pool {device['pool']} is not here")
-                    continue
                 fitted["pool"] = self._pool()
-                entry.remarks.append(f"root disk on the pool {fitted['pool']} instead of {device['pool']}")
+                disk = "root disk" if device.get("path") == "/" else f"disk {name}"
+                entry.remarks.append(f"{disk} on the pool {fitted['pool']} instead of {device['pool']}")
             network = device.get("network") or device.get("parent") or ""
             if device.get("type") == "nic" and network and network not in self.networks:
                 if not self.options.network:
@@ -194,6 +193,10 @@ class Takeover:
             return dict(self.here.client.get(url("profiles", name)).get("devices") or {})
         return {}
 
+    def _pool_for(self, pool: str) -> str:
+        """The pool of that name here, else the one for what has none."""
+        return pool if pool in self.pools else self._pool()
+
     def _pool(self) -> str:
         chosen = str(self.options.storage or "")
         if not chosen and not self.pools:
@@ -201,11 +204,35 @@ class Takeover:
         return chosen or ("default" if "default" in self.pools else min(self.pools))
 
     def _volumes(self) -> None:
-        """Custom volumes are named, so that nobody thinks that they came."""
+        """Custom volumes come as backups, streamed from server to server; those that are here already stay as they are."""
         for pool in self._list(self.there, "storage-pools"):
-            for each in self._custom(pool["name"]):
-                remark = f"take it over with `lxc storage volume export {pool['name']} {each}`"
-                self.report.append(Entry("volume", f"{pool['name']}/{each}", LEFT, remark))
+            for name in self._custom(pool["name"]):
+                self._do("volume", f"{pool['name']}/{name}", self._volume, {"pool": pool["name"], "name": name})
+
+    def _volume(self, entry: Entry, found: Document) -> str:
+        pool, name = found["pool"], found["name"]
+        target = self._pool_for(pool)
+        if target != pool:
+            entry.remarks.append(f"on the pool {target} instead of {pool}")
+        if self._has("storage-pools", target, "volumes", "custom", name):
+            return KEPT
+        if self.options.dry_run:
+            return PLANNED
+        client = self.there.client
+        path = url("storage-pools", pool, "volumes", "custom", name, "backups")
+        backup = f"hutch-{uuid4().hex[:8]}"
+        wanted = {"name": backup, "volume_only": bool(self.options.instance_only), "optimized_storage": False}
+        self.there.finish(client.request("POST", path, wanted), f"Packing volume {name}")
+        try:
+            answer = client.stream("GET", f"{path}/{backup}/export")
+            headers = {"Content-Type": "application/octet-stream", "X-LXD-name": name}
+            where = url("storage-pools", target, "volumes", "custom")
+            made = self.here.client.stream("POST", where, connection.blocks(answer), headers=headers)
+            self.here.finish(connection.decoded(made), f"Importing volume {name}")
+        finally:
+            with contextlib.suppress(errors.HutchError):
+                self.there.finish(client.request("DELETE", f"{path}/{backup}"))
+        return IMPORTED
 
     def _custom(self, pool: str) -> Iterator[str]:
         with contextlib.suppress(errors.HutchError):

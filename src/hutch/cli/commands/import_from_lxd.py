@@ -1,4 +1,4 @@
-"""Bring instances, profiles and images over from an LXD or Incus server, with a report of what could not come.
+"""Bring instances, volumes, profiles and images over from an LXD server, with a report of what could not come.
 
 REMOTE is a server that `hutch remote add` has made known, or the path of an LXD's socket on this host, such as
 /var/snap/lxd/common/lxd/unix.socket. Nothing is changed there. Running instances come as they are at one moment, without

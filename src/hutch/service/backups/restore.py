@@ -18,12 +18,15 @@ from hutch.access.projects import Kind, home
 from hutch.errors import HutchError, Invalid, NotFound
 from hutch.image import backup as file
 from hutch.image import metadata, templates
+from hutch.kernel import unshift
+from hutch.kernel.idmap import IdMap
 from hutch.schema.backup import BackupConfig, BackupIndex
 from hutch.schema.base import ZERO_TIME, Config, Devices, convert, now
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.storage import VolumeRecord, VolumeSnapshotRecord
 from hutch.service import allow, images, pools
 from hutch.service.instances import expand, make, render, rules, volume
+from hutch.service.migration import shifted
 from hutch.service.parts import Parts, instance_lock
 from hutch.service.volumes import content, create, settings
 from hutch.service.volumes import render as volumes
@@ -226,8 +229,12 @@ async def _grow(
     snapshots: dict[str, str],
     last: str,
     operation: Operation,
+    idmap: Sequence[IdMap] = (),
 ) -> None:
-    """Make the volume of the first tree, then let it become each later one, with a snapshot between them."""
+    """Make the volume of the first tree, then let it become each later one, with a snapshot between them.
+
+    `idmap` tells how the ids in the backup are shifted, as those of volumes are that an LXD had to shift.
+    """
 
     def told(percent: int) -> None:
         operation.progress(_PROGRESS, "Unpack", percent)
@@ -237,6 +244,8 @@ async def _grow(
 
         async def fill(root: Path, tree: str = tree) -> None:
             await file.write(upload.path, contents, tree, root, told)
+            if idmap:
+                await asyncio.to_thread(unshift.unshift, root, idmap)
 
         if number == 0:
             await pool.create_volume(place, fill=fill)
@@ -273,6 +282,7 @@ def custom(parts: Parts, pool: str, project: str, upload: Upload, name: str) -> 
                 raise Invalid(f"the backup is of a {index.type or 'container'}, not of a custom volume")
             record, history = _volume_records(parts, pool, project, config, index, name)
             end = "" if record.content_type == "filesystem" else ".img"
+            found = (config.volume or {}).get("config") or {}
             trees = {each.name: f"backup/volume-snapshots/{each.name}{end}" for each in history}
             _expect_trees(contents, [*trees.values(), f"backup/volume{end}"])
             allow.volume(parts, record)
@@ -280,7 +290,8 @@ def custom(parts: Parts, pool: str, project: str, upload: Upload, name: str) -> 
                 settings.check_free(parts, pool, project, record.name)
                 place = settings.of(record)
                 async with volume.making(parts, driver, place) as doomed:
-                    await _grow(parts, driver, place, upload, contents, trees, f"backup/volume{end}", operation)
+                    last, idmap = f"backup/volume{end}", shifted.noted(str(found.get("volatile.idmap.last", "")))
+                    await _grow(parts, driver, place, upload, contents, trees, last, operation, idmap)
                     await settings.limit(driver, record)
                     await create.commit(parts, record, doomed, *history)
             operation.resources.update(volumes.resources(record))

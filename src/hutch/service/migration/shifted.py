@@ -24,10 +24,15 @@ class _Entry(msgspec.Struct, kw_only=True, rename="pascal"):
 def idmap(offered: Header, snapshot: str = "") -> list[IdMap]:
     """How the ids of the root that is sent are to be read: empty for as they are. A snapshot has its own map."""
     for each in offered.snapshots:
-        noted = next((setting.value for setting in each.config if setting.key == _LAST), "")
-        if snapshot and each.name == snapshot and noted:
-            return _extents(decode(noted, list[_Entry]))
+        last = next((setting.value for setting in each.config if setting.key == _LAST), "")
+        if snapshot and each.name == snapshot and last:
+            return noted(last)
     return _extents(offered.idmap)
+
+
+def noted(text: str) -> list[IdMap]:
+    """The map that an LXD noted in a config: empty for none, and for ids as they are."""
+    return _extents(decode(text, list[_Entry])) if text else []
 
 
 def _extents(entries: Iterable[IdMapping | _Entry]) -> list[IdMap]:
