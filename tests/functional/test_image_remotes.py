@@ -108,6 +108,10 @@ def test_people_launch_by_the_name_of_a_remote(bare: Host, streams: Streams, tmp
 
     hutch("remote", "add", "streams", ADDRESS, "--protocol", "simplestreams", "--accept-certificate")
     assert "simplestreams" in hutch("remote", "list", "--format", "csv")
+    shown = hutch("image", "list", "streams:", "-c", "Lda", "--format", "csv")
+    assert "box" in shown
+    assert "20250101_05:00" in shown
+    assert hutch("image", "list", "streams:other", "--format", "csv") == ""
     hutch("launch", "streams:box", "one")
     assert "one\n" in hutch("exec", "one", "hostname")
     hutch("rebuild", "streams:box", "one", "--force")
@@ -140,6 +144,7 @@ def test_an_image_of_another_hutch_is_launched_from_there(
         here.call("DELETE", url)
     there.call("PATCH", there.get("/1.0/images")[0], {"public": True})
     here.hutch("remote", "add", "open", address, "--public", "--accept-certificate", env=conf)
+    assert "busybox" in here.hutch("image", "list", "open:", "--format", "csv", env=conf).stdout
     here.hutch("launch", "open:busybox", "public", env=conf)
     assert here.exec("public", "hostname").stdout == "public\n"
     image = here.get(here.get("/1.0/images")[0])

@@ -28,7 +28,9 @@ def direct(session: Session, found: Command, options: Options, remotes: Remotes,
         elif isinstance(value, list):
             pairs = [split(remotes, each) if isinstance(each, str) else ("", each) for each in value]
             setattr(options, dest, [plain for _, plain in pairs if plain != ""])
-            named |= {remote for remote, _ in pairs}
+            of_images = {remote for remote, _ in pairs if argument.elsewhere and remotes.has_only_images(remote)}
+            session.elsewhere = next(iter(of_images), session.elsewhere)
+            named |= {remote for remote, _ in pairs} - of_images
     named.discard("")
     if found.spans:
         _span(session, found, options, remotes, wanted or remotes.default)

@@ -3,7 +3,7 @@
 from hutch import errors
 from hutch.cli.imagenames import path
 from hutch.cli.session import Session
-from hutch.client.connection import Document, url
+from hutch.client.connection import Client, Document, url
 
 
 def elsewhere(session: Session, word: str) -> Document | None:
@@ -28,3 +28,16 @@ def elsewhere(session: Session, word: str) -> Document | None:
         reply = other.client.request("POST", url("images", image["fingerprint"], "secret"))
         found["secret"] = reply.metadata["metadata"]["secret"]
     return found
+
+
+def listed(session: Session, query: dict[str, str | int]) -> list[Document]:
+    """The images of the session's server, or of one that only has images."""
+    if not session.elsewhere:
+        return list(session.client.get("/1.0/images", **query) or [])
+    from hutch.client import remotes, streams
+
+    found = remotes.Remotes().image_source(session.elsewhere)
+    if found["protocol"] == "simplestreams":
+        return streams.images(found["server"], found["certificate"])
+    client = Client.to(remotes.Remotes().stranger(session.elsewhere))
+    return list(client.get("/1.0/images", recursion=1) or [])

@@ -85,6 +85,10 @@ class Remotes:
             raise errors.Invalid(f"the remote {name!r} only has images, as in `hutch launch {name}:IMAGE`")
         return Remote(name, self.addresses[name], self._pinned(name).read_text(), self.identity())
 
+    def stranger(self, name: str) -> Remote:
+        """A server that only has images for us, though it speaks our protocol."""
+        return Remote(name, self.addresses[name], self._pinned(name).read_text(), self.identity())
+
     def protocol_of(self, name: str) -> str:
         """How the remote is spoken to: `lxd`, or another protocol of one that only has images."""
         return self.images.get(name, PROTOCOLS[0])

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from hutch import errors
-from hutch.cli import columns, members, settings, table
+from hutch.cli import columns, imagesources, members, settings, table
 from hutch.cli.command import Options, arg, command
 from hutch.cli.imagenames import fingerprint, path
 from hutch.cli.session import Session, pairs
@@ -41,13 +41,20 @@ def _size(image: Document) -> str:
 
 
 @command(
-    arg("filters", nargs="*", metavar="FILTER", help="an alias, a fingerprint, or PROPERTY=VALUE"),
+    arg(
+        "filters",
+        nargs="*",
+        metavar="[REMOTE:]FILTER",
+        help="an alias, a fingerprint, or PROPERTY=VALUE",
+        elsewhere=True,
+    ),
     arg("-c", "--columns", metavar="COLUMNS", help=f"columns to show (default {DEFAULT})"),
     arg("--all-projects", action="store_true", help="images of all projects"),
     table.format_argument(),
     example="""
     hutch image list
     hutch image list os=debian -c lfs
+    hutch image list images: debian
     """,
 )
 def list_(session: Session, options: Options) -> None:
@@ -62,7 +69,7 @@ def list_(session: Session, options: Options) -> None:
         raise errors.Invalid(f"unknown column {unknown[0]!r}; known are {''.join(COLUMNS)}")
     shown = [COLUMNS[letter] for letter in wanted]
     query: dict[str, str | int] = {"recursion": 1} | ({"all-projects": "true"} if options.all_projects else {})
-    images = session.client.get("/1.0/images", **query) or []
+    images = imagesources.listed(session, query)
     found = [image for image in images if all(_selects(word, image) for word in options.filters)]
     found.sort(key=lambda image: (_aliases(image), image["fingerprint"]))
     table.show(options.format, [head for head, _ in shown], [[cell(i) for _, cell in shown] for i in found], found)
