@@ -86,6 +86,24 @@ def test_networks_of_a_project_are_seen_by_no_other(host: Host, project: Project
     assert host.get("/1.0/networks/wiredbr0?project=wired")["used_by"] == ["/1.0/instances/found?project=wired"]
 
 
+def test_a_project_is_in_use_while_it_has_an_acl_or_a_volume(host: Host, project: Project) -> None:
+    project("kept", features_networks="true")
+    things = {
+        "/1.0/network-acls/fence?project=kept": ("/1.0/network-acls?project=kept", {"name": "fence"}),
+        f"/1.0/storage-pools/{POOL}/volumes/custom/data?project=kept": (
+            f"/1.0/storage-pools/{POOL}/volumes/custom?project=kept",
+            {"name": "data"},
+        ),
+    }
+
+    for url, (family, wanted) in things.items():
+        host.call("POST", family, wanted)
+        assert url in host.get("/1.0/projects/kept")["used_by"]
+        with pytest.raises(ApiError, match="Only empty projects"):
+            host.call("DELETE", "/1.0/projects/kept")
+        host.call("DELETE", url)
+
+
 def test_features_change_only_while_a_project_is_empty(host: Host, project: Project) -> None:
     project("moving")
 

@@ -24,6 +24,10 @@ SUMMED = {"limits.cpu": "cpu", "limits.disk": "disk", "limits.memory": "memory",
 """Limits of what all instances together may use, with the words of them in a project's state."""
 
 
+Stored = VolumeRecord | ImageRecord
+"""What takes space of a project beside its instances."""
+
+
 @dataclass(frozen=True)
 class Holding:
     """An instance as its project counts it: with the config and the devices of its profiles."""
@@ -83,15 +87,20 @@ def volatile(parts: Parts, project: str, name: str, old: Config, new: Config) ->
 
 def volume(parts: Parts, record: VolumeRecord) -> None:
     """Forbidden when the project cannot have this custom volume, new or changed."""
-    owner = record_of(parts, record.project)
-    others = [each for each in volumes(parts, record.project) if (each.pool, each.name) != (record.pool, record.name)]
-    _check_sums(owner, holdings(parts, record.project), [*others, record, *parts.state.images.all(record.project)])
+    key = (record.pool, record.project, record.name)
+    others = [each for each in _stored(parts, record.project) if _key(each) != key]
+    _check_stored(parts, record.project, [*others, record])
 
 
 def image(parts: Parts, record: ImageRecord) -> None:
     """Forbidden when the project cannot have this new image."""
-    owner = record_of(parts, record.project)
-    _check_sums(owner, holdings(parts, record.project), [*_stored(parts, record.project), record])
+    _check_stored(parts, record.project, [*_stored(parts, record.project), record])
+
+
+def _check_stored(parts: Parts, project: str, stored: list[Stored]) -> None:
+    record = record_of(parts, project)
+    if _has_rules(record):
+        _check_sums(record, holdings(parts, project), stored)
 
 
 def volumes(parts: Parts, project: str) -> list[VolumeRecord]:
@@ -99,8 +108,8 @@ def volumes(parts: Parts, project: str) -> list[VolumeRecord]:
     return [each for each in parts.state.volumes.all() if each.project == project]
 
 
-Stored = VolumeRecord | ImageRecord
-"""What takes space of a project beside its instances."""
+def _key(thing: Stored) -> tuple[str, ...]:
+    return ("", thing.fingerprint) if isinstance(thing, ImageRecord) else (thing.pool, thing.project, thing.name)
 
 
 def _stored(parts: Parts, project: str) -> list[Stored]:

@@ -16,7 +16,7 @@ from hutch.schema.keys import project as keys
 from hutch.schema.keys.base import as_bool
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectPut, ProjectRecord
-from hutch.service import allow, images, networks, profiles
+from hutch.service import acls, allow, images, networks, profiles
 from hutch.service.instances import render
 from hutch.service.parts import Parts
 from hutch.service.volumes import render as volumes
@@ -35,6 +35,7 @@ def used_by(parts: Parts, name: str) -> list[str]:
         *(profiles.url(name, each.name) for each in state.profiles.all(name)),
         *(images.url(name, each.fingerprint) for each in state.images.all(name)),
         *(networks.url(name, each.name) for each in state.networks.all(name)),
+        *(acls.url(name, each.name) for each in state.acls.all(name)),
         *(volumes.url(each.pool, name, "custom", each.name) for each in allow.volumes(parts, name)),
     ]
 
