@@ -60,7 +60,7 @@ def measure(plan: Plan) -> tuple[Samples, list[str]]:
     """Every sample, and notes on what could not be measured."""
     samples, notes = Samples(), []
     images = {name: cached(name, say).path for name in ("busybox", "debian/12")}
-    with _workplace() as (state, prefix), contextlib.ExitStack() as stack:
+    with workplace() as (state, prefix), contextlib.ExitStack() as stack:
         ground = stack.enter_context(floor(state, f"{prefix}-floor"))
         daemons = [stack.enter_context(hutch(state, _POOLS[HUTCH], prefix))]
         if plan.beside_lxd:
@@ -73,7 +73,7 @@ def measure(plan: Plan) -> tuple[Samples, list[str]]:
 
 
 @contextlib.contextmanager
-def _workplace() -> Iterator[tuple[Path, str]]:
+def workplace() -> Iterator[tuple[Path, str]]:
     """A directory on a real disk and a prefix for names, nothing of which is left afterwards."""
     state = Path(tempfile.mkdtemp(prefix="hutch-bench-", dir="/var/tmp"))
     state.chmod(0o755)

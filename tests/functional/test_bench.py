@@ -41,3 +41,14 @@ def test_an_interrupted_run_leaves_nothing() -> None:
         run.stderr.read()
         assert run.wait(60) == -signal.SIGINT
     assert set(Path("/var/tmp").glob("hutch-bench-*")) == before
+
+
+@pytest.mark.slow
+def test_a_quick_load_measures_every_row() -> None:
+    needs_root()
+    words = [sys.executable, "-m", "bench.load", "--quick"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    assert len(rows) == 10, done.stdout
+    assert all(line.split("|")[2].strip() not in ("", "0", "not measured") for line in rows), done.stdout
