@@ -198,3 +198,43 @@ def test_metadata_and_templates(host: Host, name: str) -> None:
     assert host.hutch("config", "template", "show", name, "new.tpl").stdout == "changed\n"
     host.hutch("config", "template", "delete", name, "new.tpl")
     assert "new.tpl" not in host.hutch("config", "template", "list", name).stdout
+
+
+EDITED = {
+    "config": ("config", "edit", "{name}"),
+    "profile": ("profile", "edit", "cli-test"),
+    "network": ("network", "edit", "hutchbr0"),
+    "pool": ("storage", "edit", "default"),
+    "volume": ("storage", "volume", "edit", "default", "cli-edit"),
+    "project": ("project", "edit", "default"),
+    "server": ("config", "edit"),
+}
+"""Every kind that is edited as YAML and has a config."""
+
+
+@pytest.mark.parametrize("kind", EDITED)
+def test_a_bad_edit_of_any_kind_is_not_lost(
+    host: Host, name: str, profile: str, editor: Editor, tmp_path: Path, kind: str
+) -> None:
+    host.call("POST", "/1.0/storage-pools/default/volumes/custom", {"name": "cli-edit"})
+    script = f"""
+if [ -e {tmp_path}/second ]; then sed -i "/no.such.key/d" "$1"; exit; fi
+if [ -e {tmp_path}/first ]; then touch {tmp_path}/second; sed -i "s/^broken: .*//" "$1"; exit; fi
+touch {tmp_path}/first
+sed -i "s/^config:.*/config:\\n  no.such.key: x\\n  user.edited: kept/" "$1"
+echo 'broken: [' >> "$1"
+"""
+    words = [word.format(name=name) for word in EDITED[kind]]
+    try:
+        with Terminal(*words, env=editor(script)) as terminal:
+            terminal.expect("Error: the text is not YAML")
+            terminal.keys("\n")
+            terminal.expect("Unknown configuration key: no.such.key")
+            terminal.keys("\n")
+            assert terminal.end() == 0
+        get = ["get" if word == "edit" else word for word in words]
+        assert host.hutch(*get, "user.edited").stdout == "kept\n"
+    finally:
+        unset = ["unset" if word == "edit" else word for word in words]
+        host.hutch(*unset, "user.edited", check=False)
+        host.call("DELETE", "/1.0/storage-pools/default/volumes/custom/cli-edit")

@@ -201,6 +201,9 @@ def test_query(host: Host, guest: Guest) -> None:
     assert json.loads(host.hutch("query", *words).stdout)["status_code"] == 200
     assert json.loads(host.hutch("query", "--raw", "/1.0/instances").stdout)["type"] == "sync"
     assert "not JSON" in host.hutch("query", "-d", "{", "/1.0/instances", check=False).stderr
+    assert json.loads(host.hutch("query", "/1.0/openapi.json").stdout)["openapi"].startswith("3.1")
+    assert "lxd_uptime_seconds" in host.hutch("query", "/1.0/metrics").stdout
+    assert "Instance not found" in host.hutch("query", "/1.0/instances/nobody", check=False).stderr
 
 
 @pytest.mark.parametrize("form", ["pretty", "json", "yaml"])

@@ -5,11 +5,12 @@ Prints the answer's metadata, or with --raw the whole answer. With --wait an ope
 
 import json
 import sys
+from collections.abc import Iterable
 
 from hutch import errors
 from hutch.cli.command import Options, arg, command
 from hutch.cli.session import Session
-from hutch.client.connection import blocks
+from hutch.client.connection import Reply, blocks
 
 
 @command(
@@ -27,22 +28,28 @@ def run(session: Session, options: Options) -> None:
     if not options.path.startswith("/"):
         raise errors.Invalid(f"the path {options.path!r} must begin with /")
     text = sys.stdin.read() if options.data == "-" else options.data
-    method = options.request or ("GET" if text is None else "POST")
-    if options.raw or "/files" in options.path or options.path.endswith("/export"):
-        _raw(session, method, options.path, text)
-        return
     try:
-        document = None if text is None else json.loads(text)
+        body = None if text is None else json.dumps(json.loads(text)).encode()
     except ValueError as error:
-        raise errors.Invalid(f"the data is not JSON: {error}") from error
-    reply = session.client.request(method, options.path, document)
-    found = session.finish(reply) if options.wait and reply.is_async else reply.metadata
-    if found not in (None, {}, ""):
-        print(json.dumps(found, indent="\t", ensure_ascii=False))
+        if not options.raw:
+            raise errors.Invalid(f"the data is not JSON: {error}") from error
+        body = (text or "").encode()
+    method = options.request or ("GET" if body is None else "POST")
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    response = session.client.stream(method, options.path, body, headers=headers)
+    if options.raw or response.headers.get_content_type() != "application/json":
+        _copy(blocks(response))
+        return
+    found = response.read()
+    answer = json.loads(found)
+    if isinstance(answer, dict) and answer.get("type") in ("sync", "async"):
+        reply = Reply(answer, response.headers)
+        answer = session.finish(reply) if options.wait and reply.is_async else reply.metadata
+    if answer not in (None, {}, ""):
+        print(json.dumps(answer, indent="\t", ensure_ascii=False))
 
 
-def _raw(session: Session, method: str, path: str, text: str | None) -> None:
-    body = None if text is None else text.encode()
-    response = session.client.stream(method, path, body, headers={"Content-Type": "application/json"})
-    for block in blocks(response):
+def _copy(content: Iterable[bytes]) -> None:
+    for block in content:
         sys.stdout.buffer.write(block)
+    sys.stdout.buffer.flush()
