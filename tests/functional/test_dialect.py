@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -264,4 +265,24 @@ async def test_events_say_who_asked(host: Host) -> None:
                 seen.append(event["metadata"])
         await events.close()
     assert [each["action"] for each in seen] == [action for *_, action in wanted]
-    assert {(each["requestor"]["protocol"], each["requestor"]["username"]) for each in seen} == {("unix", "root")}
+    assert {tuple(each["requestor"].values()) for each in seen} == {("root", "unix", "@0")}
+
+
+def test_the_environment_says_what_the_host_can(host: Host) -> None:
+    found = host.get("/1.0")["environment"]
+    release = dict(re.findall(r'^(\w+)="?([^"\n]*)', Path("/etc/os-release").read_text(), re.MULTILINE))
+
+    assert (found["os_name"], found["os_version"]) == (release["NAME"], release.get("VERSION_ID", ""))
+    assert (found["driver"], found["firewall"]) == ("lxc", "nftables")
+    assert {"idmapped_mounts", "netnsid_getifaddrs", "seccomp_listener"} <= set(found["kernel_features"])
+    assert {"cgroup2", "pidfd", "seccomp_notify"} <= set(found["lxc_features"])
+    assert {"overlay", "btrfs", "dir"} <= {each["Name"] for each in found["storage_supported_drivers"]}
+
+
+def test_operations_tell_of_what_they_are_about(host: Host, things: Things) -> None:
+    begun = host.api.begin("PUT", "/1.0/instances/dialect", host.get("/1.0/instances/dialect"))["metadata"]
+    assert begun["resources"] == {name: [f"/1.0/{name}/dialect"] for name in ("instances", "containers")}
+    assert (begun["class"], begun["description"], begun["location"]) == ("task", "Updating instance", "none")
+    host.api.wait(f"/1.0/operations/{begun['id']}")
+    listed = host.get("/1.0/operations?recursion=1")["success"]
+    assert begun["id"] in [each["id"] for each in listed]

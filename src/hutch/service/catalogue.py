@@ -14,6 +14,7 @@ from hutch.device import drivers as devices
 from hutch.network import drivers as networks
 from hutch.schema.keys import instance, pool, project, server
 from hutch.schema.keys.base import USER, Key
+from hutch.schema.keys.forward import FORWARD
 from hutch.storage import drivers as pools
 
 _INSTANCE = {"limits": "resource-limits"}
@@ -41,6 +42,7 @@ def tables() -> Iterator[Table]:
         yield Table(
             f"network-{name}", "network-conf", f"Networks of type {name}", registry.load(networks, name).keys | USER
         )
+    yield Table("network-forward", "forward-conf", "Forwards of networks", FORWARD | USER)
     for name in registry.names(pools):
         yield Table(f"storage-{name}", "pool-conf", f"Storage pools with driver {name}", pool.pool(name) | USER)
         yield Table(f"storage-{name}", "volume-conf", f"Storage volumes with driver {name}", pool.VOLUME | USER)
