@@ -42,7 +42,7 @@ def _others_are_served(host: Host) -> None:
 def dial(served: Host) -> Iterator[Callable[[], ssl.SSLSocket]]:
     """Makes connections by HTTPS from inside the host's network; they are closed after the test."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_network_of(served))
+        stack.enter_context(served.namespace.entered())
 
         def one() -> ssl.SSLSocket:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -51,20 +51,6 @@ def dial(served: Host) -> Iterator[Callable[[], ssl.SSLSocket]]:
             return stack.enter_context(context.wrap_socket(plain))
 
         yield one
-
-
-@contextlib.contextmanager
-def _network_of(host: Host) -> Iterator[None]:
-    """This thread in the host's network namespace."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    with Path("/proc/thread-self/ns/net").open() as home, Path(f"/proc/{host.namespace.pid}/ns/net").open() as there:
-        assert libc.setns(there.fileno(), 0x40000000) == 0
-        try:
-            yield
-        finally:
-            assert libc.setns(home.fileno(), 0x40000000) == 0
 
 
 def _answer(connection: socket.socket) -> bytes:

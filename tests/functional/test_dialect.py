@@ -286,3 +286,20 @@ def test_operations_tell_of_what_they_are_about(host: Host, things: Things) -> N
     host.api.wait(f"/1.0/operations/{begun['id']}")
     listed = host.get("/1.0/operations?recursion=1")["success"]
     assert begun["id"] in [each["id"] for each in listed]
+
+
+def test_pages_of_the_allowed_origin_may_ask(host: Host) -> None:
+    allowed = {"origin": "https://ui.test", "methods": "GET, PUT", "headers": "Content-Type", "credentials": "true"}
+    config = {f"core.https_allowed_{name}": value for name, value in allowed.items()}
+    page = {"Origin": "https://ui.test"}
+    assert "access-control-allow-origin" not in host.api.raw("GET", "/1.0", headers=page)[1]
+    host.call("PATCH", "/1.0", {"config": config})
+    try:
+        for method in ("GET", "OPTIONS"):
+            status, headers, _ = host.api.raw(method, "/1.0", headers=page)
+            assert status == 200
+            shown = {name: headers[f"access-control-allow-{name}"] for name in allowed}
+            assert shown == allowed
+        assert "access-control-allow-origin" not in host.api.raw("GET", "/1.0")[1]
+    finally:
+        host.call("PATCH", "/1.0", {"config": dict.fromkeys(config, "")})

@@ -1,12 +1,14 @@
 """A network and a mount namespace, kept by a process that ends with the test run."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+_CLONE_NEWNET = 0x40000000
 # Mounts are shared from here on, as systemd has them on every host, and none comes out to the machine.
 _HOLD = "mount --make-rshared / && ip link set lo up && echo ready && exec sleep infinity"
 
@@ -56,6 +58,17 @@ class Namespace:
             words = " ".join(map(str, argv))
             raise AssertionError(f"{words}: status {done.returncode}\n{done.stdout}{done.stderr}")
         return done
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """This thread in the network of the namespace: sockets that are made here stay there."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        with Path("/proc/thread-self/ns/net").open() as home, Path(f"/proc/{self.pid}/ns/net").open() as there:
+            assert libc.setns(there.fileno(), _CLONE_NEWNET) == 0
+            try:
+                yield
+            finally:
+                assert libc.setns(home.fileno(), _CLONE_NEWNET) == 0
 
     def members(self) -> list[int]:
         """Every process in the network namespace, apart from the one that keeps it."""

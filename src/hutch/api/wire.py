@@ -24,9 +24,10 @@ from hutch.access import callers
 from hutch.access.callers import Caller, Permission
 from hutch.access.projects import Kind, home
 from hutch.api import filter as filters
+from hutch.api import pages
 from hutch.errors import HutchError, Invalid, NotFound, PreconditionFailed, TooLarge, Unsupported
 from hutch.schema.base import decode, encode
-from hutch.service import users
+from hutch.service import server, users
 from hutch.service.parts import Parts
 from hutch.work.events import requestor
 from hutch.work.operations import Operation, asking
@@ -368,6 +369,12 @@ def application(parts: Parts, caller: Callable[[web.Request], Caller], families:
     """The API as an aiohttp application. The instances' tree is served under its two old names as well."""
     app = web.Application(client_max_size=_LARGEST)
     app[PARTS], app[CALLER] = parts, caller
+
+    async def before(http: web.Request, response: web.StreamResponse) -> None:
+        if "Origin" in http.headers:
+            pages.let_in(server.settings(parts).config, response)
+
+    app.on_response_prepare.append(before)
     known: dict[str, set[str]] = {}
     for family in families:
         for route in family.routes:
@@ -391,6 +398,8 @@ async def _not_found(http: web.Request) -> web.Response:
 
 
 async def _not_implemented(http: web.Request) -> web.Response:
+    if http.method == "OPTIONS":
+        return web.Response()
     return failure(Unsupported("not implemented"))
 
 

@@ -31,7 +31,7 @@ from hutch.runtime.console import Consoles
 from hutch.runtime.proxies import Proxies
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
-from hutch.service import certificates, firewall, images, networks, notes, pools, scheduler, server, warnings
+from hutch.service import certificates, firewall, images, loki, networks, notes, pools, scheduler, server, warnings
 from hutch.service.backups import keep
 from hutch.service.instances import boot, power
 from hutch.service.migration import live_moves, stage
@@ -66,6 +66,7 @@ async def serve(options: Options, stalls: Selector) -> None:
         parts.tasks.spawn(firewall.watch(parts), "watch of the firewall")
         parts.tasks.spawn(boot.autostart(parts, host_booted=host_booted), "autostart")
         parts.tasks.spawn(scheduler.run(parts), "scheduler")
+        parts.tasks.spawn(loki.run(parts), "events to Loki")
         parts.tasks.spawn(notes.run(parts), "notes for recovery")
         await lifetime.ending.wait()
         notify("STOPPING=1")

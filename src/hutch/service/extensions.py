@@ -130,6 +130,8 @@ EXTENSIONS = [
     "network_hwaddr",
     "network_dhcp_expiry",
     "network_dhcp_gateway",
+    "loki",
+    "https_allowed_credentials",
     "warnings",
     "container_cpu_time",
     "entity_description",

@@ -110,7 +110,7 @@ async def _lxc_version() -> str:
 
 def shown(record: ServerRecord) -> Config:
     """The settings as clients see them: of a password only that there is one, as text (the Incus client takes no other)."""
-    secret = {"core.trust_password": "true"} if "core.trust_password" in record.config else {}
+    secret = {key: "true" for key in ("core.trust_password", "loki.auth.password") if key in record.config}
     return record.config | secret
 
 
@@ -175,10 +175,11 @@ async def put(parts: Parts, config: dict[str, Any] | None, *, merge: bool) -> No
 
 def _wanted(record: ServerRecord, given: Config, *, merge: bool) -> Config:
     """A client that writes back what it read does not change the password."""
-    if given.get("core.trust_password") == "true":
-        given.pop("core.trust_password")
-        if "core.trust_password" in record.config:
-            given["core.trust_password"] = record.config["core.trust_password"]
+    for secret in ("core.trust_password", "loki.auth.password"):
+        if given.get(secret) == "true":
+            given.pop(secret)
+            if secret in record.config:
+                given[secret] = record.config[secret]
     whole = record.config | given if merge else given
     return {key: value for key, value in whole.items() if value != ""}
 
