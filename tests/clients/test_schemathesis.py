@@ -65,7 +65,7 @@ def test_no_request_breaks_the_daemon_and_answers_are_as_described(hosts: Callab
             "--phases",
             "coverage,fuzzing",
             "--max-examples",
-            "6",
+            "3",
             "--seed",
             "3",
             "--suppress-health-check",

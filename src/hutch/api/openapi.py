@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import web
 
 from hutch import __version__
-from hutch.api.wire import Bare, Created, Rendered, Route, Routes, Tagged, Upgrade
+from hutch.api.wire import Bare, Created, Rendered, Route, Routes, Tagged, Text, Upgrade
 from hutch.schema.answers.operation import Operation as OperationAnswer
 from hutch.work.operations import Operation
 
@@ -121,7 +121,7 @@ class _Types:
 
 
 def _is_document(kind: Any) -> bool:
-    return kind not in (None, type(None), Any, bytes, Bare, Upgrade, Tagged, Rendered, inspect.Signature.empty)
+    return kind not in (None, type(None), Any, bytes, Bare, Text, Upgrade, Tagged, Rendered, inspect.Signature.empty)
 
 
 def _operation(family: Routes, route: Route, types: _Types, tagged: bool) -> dict[str, Any]:
@@ -202,6 +202,8 @@ def _sync(plain: tuple[Any, ...], types: _Types, title: str, *, listing: bool, t
         return {"101": {"description": "The connection is the stream from here on"}}
     if Bare in plain:
         return {"200": {"description": "Done", "content": {_JSON: {"schema": {"type": "object"}}}}}
+    if Text in plain:
+        return {"200": {"description": "Done", "content": {"text/plain": {"schema": {"type": "string"}}}}}
     content: dict[str, Any] = {}
     if bytes in plain:
         content[_RAW] = {"schema": {"type": "string", "format": "binary"}}

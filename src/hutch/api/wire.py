@@ -73,6 +73,10 @@ class Bare:
     """What a route gives that answers a JSON object without an envelope."""
 
 
+class Text:
+    """What a route gives that answers plain text."""
+
+
 class Upgrade:
     """What a route gives that turns the connection into a websocket or another protocol."""
 
@@ -222,7 +226,7 @@ Handler = Callable[..., Awaitable[Any]]
 @dataclass(frozen=True)
 class Route:
     """`takes` is the request's document (`bytes`: raw), `gives` what is in the envelope of a sync answer (`bytes`: raw,
-    no envelope; `Bare`; `Upgrade`), either a tuple where there are several; `query` has the parameters of this path alone."""
+    no envelope; `Bare`; `Text`; `Upgrade`), either a tuple where there are several; `query` has the parameters of this path alone."""
 
     method: str
     path: str

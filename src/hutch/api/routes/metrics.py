@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from hutch.access.callers import Permission
-from hutch.api.wire import Request, Routes
+from hutch.api.wire import Request, Routes, Text
 from hutch.errors import Forbidden
 from hutch.schema.keys import server as keys
 from hutch.service import metrics, server
@@ -15,7 +15,7 @@ routes = Routes(scoped=False)
     "GET",
     "/1.0/metrics",
     needs=Permission.EVERYBODY,
-    gives=bytes,
+    gives=Text,
     query={"project": "The project whose metrics are wanted: those of all without it"},
 )
 async def get(request: Request) -> web.StreamResponse:
