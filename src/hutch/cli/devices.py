@@ -89,9 +89,9 @@ class Owner:
 
 
 DEVICE = arg("device", metavar="DEVICE", help="the device's name")
-KEY = arg("key", metavar="KEY", help="the setting")
-VALUES = arg("values", nargs="+", metavar="KEY=VALUE", help="its settings")
-SOME_VALUES = arg("values", nargs="*", metavar="KEY=VALUE", help="its settings")
+KEY = arg("key", metavar="KEY", help="the setting", complete="device-key")
+VALUES = arg("values", nargs="+", metavar="KEY=VALUE", help="its settings", complete="device-key")
+SOME_VALUES = arg("values", nargs="*", metavar="KEY=VALUE", help="its settings", complete="device-key")
 
 Verb = tuple[str, str, tuple[Argument, ...], str, Callable[[Owner, Options], None]]
 

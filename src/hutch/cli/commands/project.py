@@ -81,7 +81,11 @@ def edit(session: Session, options: Options) -> None:
     edit_document(session, url("projects", options.project), members.PROJECT, note=f"The project {options.project}.")
 
 
-@command(PROJECT, arg("key", metavar="KEY", help="the key"), example="hutch project get web limits.memory")
+@command(
+    PROJECT,
+    arg("key", metavar="KEY", help="the key", complete="project-key"),
+    example="hutch project get web limits.memory",
+)
 def get(session: Session, options: Options) -> None:
     """Show one value of a project's configuration."""
     settings.get_key(session, url("projects", options.project), options.key)
@@ -89,7 +93,7 @@ def get(session: Session, options: Options) -> None:
 
 @command(
     PROJECT,
-    arg("values", nargs="+", metavar="KEY=VALUE", help="what to set"),
+    arg("values", nargs="+", metavar="KEY=VALUE", help="what to set", complete="project-key"),
     example="hutch project set web limits.memory=8GiB restricted=true",
 )
 def set_(session: Session, options: Options) -> None:
@@ -97,7 +101,11 @@ def set_(session: Session, options: Options) -> None:
     settings.set_keys(session, url("projects", options.project), members.PROJECT, options.values)
 
 
-@command(PROJECT, arg("key", metavar="KEY", help="the key"), example="hutch project unset web limits.memory")
+@command(
+    PROJECT,
+    arg("key", metavar="KEY", help="the key", complete="project-key"),
+    example="hutch project unset web limits.memory",
+)
 def unset(session: Session, options: Options) -> None:
     """Remove a value from a project's configuration."""
     path = url("projects", options.project)
