@@ -1,6 +1,7 @@
 """Loaded by `st` (test_schemathesis.py): leads half of the made-up requests to things that exist, and notes the answers.
 
-$ST_REAL names a JSON file of the things: {path template: {parameter: value}}, $ST_SEEN the file of the notes.
+$ST_REAL names a JSON file of the things: {path template: {parameter: value}}, $ST_SEEN the file of the
+notes, $ST_HOST a folder that nobody must hear of.
 """
 
 import json
@@ -42,6 +43,15 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 def nothing_broke(context: Any, response: Any, case: Any) -> None:
     """501 is how LXD refuses a method that a path does not have, and hutch what it has not got."""
     assert response.status_code < 500 or response.status_code == 501
+
+
+@schemathesis.check
+def tells_nothing_of_the_host(context: Any, response: Any, case: Any) -> None:
+    """No folder of the daemon's, and nothing of its code, is in an error."""
+    if response.status_code >= 400:
+        assert os.environ["ST_HOST"] not in response.text
+        assert "Traceback" not in response.text
+        assert "site-packages" not in response.text
 
 
 @schemathesis.hook

@@ -1,5 +1,6 @@
 """schemathesis makes up requests from our OpenAPI document: nothing breaks, and answers are as described."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -8,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts import Host, images
+from tests.hosts import ApiError, Host, images
 from tests.hosts.host import BIN
 from tests.hosts.relay import relay
 
 HOOKS = "tests.clients.schemathesis_hooks"
 CHECKS = (
     "nothing_broke",
+    "tells_nothing_of_the_host",
     "status_code_conformance",
     "content_type_conformance",
     "response_headers_conformance",
@@ -51,6 +53,19 @@ def _things(host: Host) -> dict[str, dict[str, str]]:
     }
 
 
+def _nothing_is_half_made(host: Host) -> None:
+    """Whatever the requests made can be shown, and the instances be deleted."""
+    for family in ("instances", "profiles", "networks", "projects", "storage-pools", "images", "images/aliases"):
+        for where in host.get(f"/1.0/{family}"):
+            assert host.api.exists(where), where
+    for where in host.get("/1.0/instances"):
+        with contextlib.suppress(ApiError):
+            host.call("PUT", f"{where}/state", {"action": "stop", "force": True})
+        if host.api.exists(where):  # one that is ephemeral has gone
+            host.call("PATCH", where, {"config": {"security.protection.delete": ""}})
+            host.call("DELETE", where)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_no_request_breaks_the_daemon_and_answers_are_as_described(hosts: Callable[..., Host], tmp_path: Path) -> None:
@@ -78,6 +93,7 @@ def test_no_request_breaks_the_daemon_and_answers_are_as_described(hosts: Callab
             "PYTHONPATH": str(Path.cwd()),
             "ST_REAL": str(real),
             "ST_SEEN": str(seen),
+            "ST_HOST": str(host.folder),
         }
         done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
 
@@ -87,3 +103,4 @@ def test_no_request_breaks_the_daemon_and_answers_are_as_described(hosts: Callab
     for prefix in things:
         assert any(path.startswith(prefix + "/{") for path in reached), f"nothing below {prefix} was found"
     assert host.get("/1.0")["auth"] == "trusted"
+    _nothing_is_half_made(host)
