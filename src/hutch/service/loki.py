@@ -5,7 +5,7 @@ import logging
 import platform
 import ssl
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -82,27 +82,31 @@ async def _forward(parts: Parts, wanted: Target) -> None:
 
     context = ssl.create_default_context(cadata=wanted.authority or None)
     auth = BasicAuth(wanted.user, wanted.password) if wanted.user else None
-    events = parts.events.subscribe(wanted.types, None)
-    try:
-        connector = TCPConnector(ssl=context, limit=1)
-        async with ClientSession(connector=connector, auth=auth, timeout=ClientTimeout(total=_TIMEOUT)) as session:
-            while batch := await _gathered(events):
-                shown = [event for event in batch if _level(event) >= wanted.level]
-                if shown:
-                    await _delivered(session, wanted, encode({"streams": streams(shown, wanted)}))
-    finally:
-        parts.events.unsubscribe(events)
+    connector = TCPConnector(ssl=context, limit=1)
+    async with ClientSession(connector=connector, auth=auth, timeout=ClientTimeout(total=_TIMEOUT)) as session:
+        while not parts.lifetime.ending.is_set():
+            # who is too slow for the hub is cut off by it, and begins anew
+            events = parts.events.subscribe(wanted.types, None)
+            try:
+                async for batch in _batches(events):
+                    if shown := [event for event in batch if _level(event) >= wanted.level]:
+                        await _delivered(session, wanted, encode({"streams": streams(shown, wanted)}))
+            finally:
+                parts.events.unsubscribe(events)
 
 
-async def _gathered(events: Subscription) -> list[Event]:
-    """The next event, and those that follow within a second; nothing at the end."""
-    first = await events.get()
-    found: list[Event] = [first] if first is not None else []
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_GATHER):
-            while found and len(found) < _BATCH and (event := await events.get()) is not None:
-                found.append(event)
-    return found
+async def _batches(events: Subscription) -> AsyncIterator[list[Event]]:
+    """Events with those that follow within a second, until the hub closes the subscription."""
+    event = await events.get()
+    while event is not None:
+        batch: list[Event] = [event]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GATHER):
+                while len(batch) < _BATCH and (event := await events.get()) is not None:
+                    batch.append(event)
+        yield batch
+        if event is not None:
+            event = await events.get()
 
 
 def _level(event: Event) -> int:
