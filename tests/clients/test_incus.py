@@ -1,6 +1,7 @@
 """The `incus` client: what it shares with `lxc`, and its own dialect (X-Incus headers, `trust_token`)."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -131,3 +132,8 @@ def test_a_trust_password_is_shown_to_it_as_text(host: Host) -> None:
 
 def test_query(host: Host) -> None:
     assert json.loads(incus(host, "query", "/1.0"))["api_version"] == "1.0"
+
+
+def test_the_hosts_hardware_and_warnings(host: Host) -> None:
+    assert f"Architecture: {os.uname().machine}" in incus(host, "info", "--resources")
+    assert "UUID" in incus(host, "warning", "list")
