@@ -1,10 +1,13 @@
 """Debian's lxc works with volumes: the storage commands of the checklist."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.hosts import Host
+from tests.hosts.host import INCUS
 
 Guest = Callable[..., str]
 
@@ -74,3 +77,21 @@ def test_hutch_does_the_same(host: Host, guest: Guest) -> None:
     hutch("set", "default", "own2", "user.a=3")
     assert hutch("get", "default", "own2", "user.a") == "3\n"
     hutch("delete", "default", "own2/s1", "own2", "copied")
+
+
+@pytest.mark.skipif(INCUS is None, reason="the client of Incus is not installed")
+def test_incus_exports_and_imports(host: Host, guest: Guest, tmp_path: Path) -> None:
+    name = guest()
+    tmp_path.chmod(0o755)
+    host.incus("storage", "volume", "create", "default", "incus-data")
+    host.incus("storage", "volume", "snapshot", "create", "default", "incus-data", "s")
+
+    host.incus("export", name, str(tmp_path / "i.tar.gz"))
+    host.incus("storage", "volume", "export", "default", "incus-data", str(tmp_path / "v.tar.gz"))
+    host.incus("import", str(tmp_path / "i.tar.gz"), f"{name}-incus")
+    host.incus("storage", "volume", "import", "default", str(tmp_path / "v.tar.gz"), "incus-again")
+
+    assert host.get("/1.0/storage-pools/default/volumes/custom/incus-again/snapshots")
+    host.delete(f"{name}-incus")
+    host.incus("storage", "volume", "delete", "default", "incus-again")
+    host.incus("storage", "volume", "delete", "default", "incus-data")
