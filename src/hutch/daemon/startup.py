@@ -158,6 +158,10 @@ async def _bring_up(parts: Parts) -> None:
         pool = pools.driver_class(record.driver)(
             record.name, parts.directory / "storage-pools" / record.name, record.config
         )
+        if record.pending:
+            take_back = partial(pools.take_back, parts, record, pool)
+            await _tried(f"the unfinished storage pool {record.name}", take_back)
+            continue
         told = partial(warnings.told, parts, warnings.Kind.POOL, pools.url(record.name), "")
         if await _tried(f"storage pool {record.name}", pool.activate, told):
             parts.pools[record.name] = pool

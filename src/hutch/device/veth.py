@@ -20,6 +20,9 @@ from hutch.runtime.plan import LaunchPlan, Link
 from hutch.schema.keys.base import as_bits
 from hutch.schema.keys.network import subnets
 
+MARK = "hutch:"
+"""What the alias of a link of ours begins with."""
+
 _RANDOM = r"veth[0-9a-f]{8}"
 
 
@@ -126,7 +129,7 @@ class VethNic(Device):
     def _mark(self) -> str:
         """The alias of our link: it tells one whose name was chosen by the user from somebody else's."""
         owner = f"{self.context.directory}/{self.name}"
-        return f"hutch:{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
+        return f"{MARK}{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
 
     async def _create(self, peer: str, where: Attachment) -> None:
         wanted = self.config.get("mtu") or where.mtu

@@ -35,7 +35,8 @@ def overlay(lowers: Sequence[int], writable: int | None, *, attributes: int = 0)
     try:
         made = _by_descriptor(lowers, writable, attributes)
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        # The second before Linux 6.5, whose overlay takes no descriptors at all.
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
             raise
         made = by_path(lowers, writable, attributes=attributes)
     if writable is not None and os.fstatvfs(made).f_flag & os.ST_RDONLY and not attributes & MOUNT_ATTR_RDONLY:

@@ -29,9 +29,13 @@ def _rename(source: Path, target: Path, flags: int) -> None:
     libc("renameat2", _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flags, what=str(target))
 
 
+DRAFT = ".new"
+"""What the name of a file that `write` has not finished ends with."""
+
+
 def write(path: Path, text: str) -> None:
     """Put the text under the name in one step, durable on return: after a crash the file is the old or the new one."""
-    draft = path.with_name(path.name + ".new")
+    draft = path.with_name(path.name + DRAFT)
     with draft.open("w") as file:
         file.write(text)
         file.flush()

@@ -9,10 +9,13 @@ from hutch.schema.base import ZERO_TIME, Config
 
 
 class PoolRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """`pending` while it is being made: one that still is when the daemon starts is taken back."""
+
     name: str
     driver: str
     description: str = ""
     config: Config = {}
+    pending: bool = False
 
 
 class PoolPut(msgspec.Struct, kw_only=True):

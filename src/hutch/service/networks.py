@@ -162,9 +162,13 @@ async def put(
         config = await driver_class(record.type).check(name, config, old=record.config, others=_others(parts, name))
         acls.check_names(parts, project, config)
         network = running(parts, name)
-        await network.update(config)
         description = record.description if wanted.description is None and merge else wanted.description or ""
-        await parts.state.put(replace(record, config=config, description=description))
+        try:
+            await network.update(config)
+            await parts.state.put(replace(record, config=config, description=description))
+        except BaseException:
+            await asyncio.shield(network.update(record.config))
+            raise
     parts.events.lifecycle("network-updated", url(project, name), project)
 
 

@@ -61,7 +61,7 @@ def check_name(name: str) -> None:
 
 
 async def create(parts: Parts, wanted: PoolPut) -> PoolRecord:
-    """Make a pool; it is recorded first, so that a crash leaves something that can be seen and deleted."""
+    """Make a pool; it is recorded as pending first, so that the next daemon takes back what a crash left of it."""
     check_name(wanted.name)
     if not wanted.driver:
         raise Invalid("No driver provided")
@@ -72,20 +72,28 @@ async def create(parts: Parts, wanted: PoolPut) -> PoolRecord:
         path = parts.directory / "storage-pools" / wanted.name
         config = await driver.check(strings(wanted.config), path)
         pool = driver(wanted.name, path, config)
-        record = PoolRecord(name=wanted.name, driver=wanted.driver, description=wanted.description or "", config=config)
+        record = PoolRecord(
+            name=wanted.name,
+            driver=wanted.driver,
+            description=wanted.description or "",
+            config=config,
+            pending=True,
+        )
         await parts.state.put(record)
         try:
             await pool.create()
             await pool.activate()
+            await parts.state.put(record := replace(record, pending=False))
         except BaseException:
-            await asyncio.shield(_take_back(parts, record, pool))
+            await asyncio.shield(take_back(parts, record, pool))
             raise
         parts.pools[record.name] = pool
     parts.events.lifecycle("storage-pool-created", url(record.name), "")
     return record
 
 
-async def _take_back(parts: Parts, record: PoolRecord, pool: StorageDriver) -> None:
+async def take_back(parts: Parts, record: PoolRecord, pool: StorageDriver) -> None:
+    """Remove a pool that was not finished."""
     await pool.destroy()
     await parts.state.delete(record)
 

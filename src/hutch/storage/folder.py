@@ -118,6 +118,8 @@ class FolderPool(StorageDriver):
         self._lay_out()
         for path in list((self.root / "new").iterdir()):
             self.trash.take(path)
+        for draft in (self.root / "volumes").glob(f"*/*/*{tree.DRAFT}"):
+            draft.unlink()
 
     async def recover(self) -> None:
         if not await in_thread((self.root / "volumes").is_dir):

@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import logging
+import re
 from itertools import groupby
 
 from msgspec.structs import replace
 
+from hutch.device.veth import MARK
 from hutch.errors import HutchError, Invalid
+from hutch.kernel import ip
 from hutch.runtime.base import Running
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.keys import instance as keys
@@ -65,6 +68,7 @@ async def adopt_one(parts: Parts, record: InstanceRecord) -> None:
     if record.config.get("volatile.last_state.power") != "RUNNING":
         return
     found = await parts.runtime.adopt(record.project, record.name, directory)
+    record = await _drop_half_plugged(parts, record)
     parts.live[record.project, record.name] = power.live_devices(parts, record)
     if isinstance(found, Running):
         await power.found(parts, record, found)
@@ -81,6 +85,26 @@ async def adopt_one(parts: Parts, record: InstanceRecord) -> None:
         await power.cleared(parts, record.project, record.name, power="RUNNING")
     if (current := parts.state.instances.find(record.project, record.name)) is not None:
         await stateful.reconcile(parts, current)
+
+
+async def _drop_half_plugged(parts: Parts, record: InstanceRecord) -> InstanceRecord:
+    """Links of nics that were being plugged when the daemon died: written down, but no devices of the instance yet."""
+    devices = expand.of(parts.state, record)[1]
+    pattern = re.compile(r"volatile\.(.+)\.host_name")
+    names = {match[1]: key for key in record.config if (match := pattern.fullmatch(key)) and match[1] not in devices}
+    if not names:
+        return record
+    for key in names.values():
+        link = await ip.interface(record.config[key])
+        if link is not None and link.alias.startswith(MARK):
+            await ip.delete(link.name)
+    config = {
+        key: value
+        for key, value in record.config.items()
+        if not any(key.startswith(f"volatile.{name}.") for name in names)
+    }
+    await parts.state.put(changed := replace(record, config=config))
+    return changed
 
 
 def wants_start(parts: Parts, record: InstanceRecord, *, host_booted: bool) -> bool:
