@@ -95,7 +95,9 @@ def _started(argv: Sequence[str], stdin: int, stdout: int, stderr: int) -> Itera
             os.killpg(process.pid, signal.SIGKILL)
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None and not stream.closed:
-                stream.close()
+                # What was not written yet cannot be, when the program ended first.
+                with suppress(BrokenPipeError):
+                    stream.close()
         process.wait()
 
 
