@@ -1,6 +1,7 @@
 """Images of servers that only have files: found by alias, checked by fingerprint, kept up to date, gone when unused."""
 
 import asyncio
+import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -49,6 +50,11 @@ async def streams(tmp_path: Path) -> AsyncIterator[Streams]:
 
     async def serve(request: web.Request) -> web.StreamResponse:
         asked.append(request.path)
+        if request.path.startswith("/go/"):
+            path = folder / request.path.removeprefix("/go/")
+            digest = hashlib.sha256(await asyncio.to_thread(path.read_bytes)).hexdigest()
+            where = str(request.url.with_path(f"/{path.name}"))
+            return web.Response(headers={"LXD-Image-Hash": digest, "LXD-Image-URL": where})
         path = folder / request.path.lstrip("/")
         if not await asyncio.to_thread(path.is_file):
             raise web.HTTPNotFound
@@ -116,6 +122,24 @@ async def test_a_unified_image_comes_by_its_fingerprint(server: Server, streams:
     fingerprint = streams.catalogue.add("small", "20250101_05:00", path)
     done = await server.done("POST", "/1.0/images", json={"source": streams.source(fingerprint=fingerprint[:12])})
     assert done["fingerprint"] == fingerprint
+
+
+async def test_an_image_comes_from_the_url_that_another_url_names(
+    server: Server, streams: Streams, tmp_path: Path
+) -> None:
+    path = archives.image(streams.catalogue.folder / "small.tar", member("rootfs/a", b"1"))
+    source = {"type": "url", "url": f"{streams.address}/go/small.tar", "certificate": streams.certificate}
+    done = await server.done("POST", "/1.0/images", json={"source": source, "public": True})
+    assert done["fingerprint"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (await server.call("GET", f"/1.0/images/{done['fingerprint']}"))[1]["filename"] == "small.tar"
+
+
+async def test_a_url_that_names_no_image_is_refused(server: Server, streams: Streams) -> None:
+    (streams.catalogue.folder / "page").write_text("hello")
+    source = {"type": "url", "certificate": streams.certificate}
+    assert "LXD-Image-Hash" in await _failure(server, source | {"url": f"{streams.address}/page"})
+    assert "status 404" in await _failure(server, source | {"url": f"{streams.address}/missing"})
+    assert "https://" in await _failure(server, source | {"url": "http://127.0.0.1/x"})
 
 
 def _longer(streams: Streams) -> None:

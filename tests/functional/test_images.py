@@ -206,7 +206,7 @@ def test_a_bad_file_is_refused_with_its_name_and_leaves_nothing(clean: Host, tmp
     ("body", "code", "word"),
     [
         ({"source": {"type": "moon"}}, 400, "moon"),
-        ({"source": {"type": "url", "url": "https://x"}}, 501, "URL"),
+        ({"source": {"type": "url", "url": "http://x"}}, 400, "https://"),
         ({"source": {"type": "instance", "name": "nobody"}}, 404, "Instance not found"),
         ({"source": {"type": "snapshot", "name": "nobody/snap"}}, 404, "not found"),
         ({"source": {"type": "image", "fingerprint": "123"}}, 404, "Image not found"),

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 SOCKET = "sock"
 _CONNECTIONS, _QUEUE = 32, 16
 _RATE, _BURST = 100.0, 200.0
+_CHANGE = 20
+"""What a request that may be written to the disk counts as."""
+
 _LINE, _BODY = 8190, 64 << 10
 _IDLE, _GOODBYE, _FULL = 60.0, 0.2, 0.1
 
@@ -33,9 +36,9 @@ class Pace:
     def __init__(self) -> None:
         self._left, self._seen = _BURST, 0.0
 
-    def delay(self, now: float) -> float:
-        """Take one. Seconds until it is due, 0 as a rule."""
-        self._left = min(_BURST, self._left + (now - self._seen) * _RATE) - 1
+    def delay(self, now: float, cost: int = 1) -> float:
+        """Take one, or one that counts as several. Seconds until it is due, 0 as a rule."""
+        self._left = min(_BURST, self._left + (now - self._seen) * _RATE) - cost
         self._seen = now
         return max(0.0, -self._left / _RATE)
 
@@ -77,6 +80,8 @@ class Door:
         try:
             connection, _ = self._listener.accept()
         except OSError:
+            # The guest has gone again, or the daemon has no descriptor left, which would be so at once again.
+            self._rest(_FULL)
             return
         connection.setblocking(False)
         if delay := self._pace.delay(self._loop.time()):
@@ -94,7 +99,7 @@ class Door:
             connection.close()
             raise
         if server is None:
-            log.warning("instance %s: somebody who is not of the guest came to its API and was sent away", self.name)
+            log.info("instance %s: somebody who is not of the guest came to its API and was sent away", self.name)
             connection.close()
             return
         await self._loop.connect_accepted_socket(server, connection)
@@ -112,15 +117,15 @@ class Door:
         return None if known is None else self._root if known else self._others
 
     async def _serve(self, http: web.BaseRequest) -> web.StreamResponse:
-        await self._in_turn()
+        await self._in_turn(1 if http.method == "GET" else _CHANGE)
         return await guest.serve(self.parts, self.project, self.name, http)
 
     async def _refuse(self, http: web.BaseRequest) -> web.StreamResponse:
         await self._in_turn()
         return await guest.refuse(http)
 
-    async def _in_turn(self) -> None:
-        if delay := self._pace.delay(self._loop.time()):
+    async def _in_turn(self, cost: int = 1) -> None:
+        if delay := self._pace.delay(self._loop.time(), cost):
             await asyncio.sleep(delay)
 
     async def close(self) -> None:

@@ -15,11 +15,15 @@ from hutch.schema.keys import server as keys
 from hutch.service import image_import, images, server
 from hutch.service.image_import import Upload
 from hutch.service.image_server import ImageServer, Offer, named_errors, session
-from hutch.service.image_servers import lxd, simplestreams
+from hutch.service.image_servers import direct, lxd, simplestreams
 from hutch.service.parts import Parts
 from hutch.work.operations import Operation
 
-_SERVERS: dict[str, type[ImageServer]] = {"lxd": lxd.Driver, "simplestreams": simplestreams.Driver}
+_SERVERS: dict[str, type[ImageServer]] = {
+    "direct": direct.Driver,
+    "lxd": lxd.Driver,
+    "simplestreams": simplestreams.Driver,
+}
 """By protocol."""
 
 _PROTOCOLS = {"": "lxd", "incus": "lxd", "hutch": "lxd"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from hutch.errors import AlreadyExists, HutchError, Invalid, NotFound, Unsupported
+from hutch.errors import AlreadyExists, HutchError, Invalid, NotFound
 from hutch.image import metadata
 from hutch.image.files import Digest, Incoming
 from hutch.image.metadata import Contents, Metadata
@@ -185,8 +185,6 @@ def _copied(source: ImageRecord, place: str, wanted: ImagePost) -> ImageRecord:
     )
 
 
-def refuse(kind: str, mode: str = "") -> HutchError:
+def refuse(kind: str) -> HutchError:
     """What is said to a source of another type."""
-    if kind == "url":
-        return Unsupported("Images cannot be fetched from a URL here: download the file and import it")
-    return Invalid(f"Invalid image source type {kind!r}: instance, snapshot and image are known")
+    return Invalid(f"Invalid image source type {kind!r}: instance, snapshot, image and url are known")

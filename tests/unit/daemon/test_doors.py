@@ -13,6 +13,11 @@ def test_a_burst_is_free_and_what_is_more_waits() -> None:
     assert pace.delay(now + 10) == 0
 
 
+def test_what_is_written_counts_for_more() -> None:
+    pace = Pace()
+    assert [pace.delay(1000, 20) for _ in range(11)][9:] == [0, 0.2]
+
+
 def test_a_steady_guest_never_waits() -> None:
     pace = Pace()
     assert all(pace.delay(1000 + number / 90) == 0 for number in range(2000))

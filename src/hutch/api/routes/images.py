@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from hutch.access.callers import Permission
 from hutch.api.images import export, upload
@@ -73,7 +74,10 @@ def _create(request: Request, wanted: ImagePost) -> Operation:
         return image_fetch.fetch(request.parts, request.project, wanted)
     if kind == "image":
         return image_import.copy(request.parts, request.project, wanted)
-    raise image_import.refuse(kind, wanted.source.mode)
+    if kind == "url":
+        wanted.source = replace(wanted.source, server=wanted.source.url, alias=wanted.source.url, protocol="direct")
+        return image_fetch.fetch(request.parts, request.project, wanted)
+    raise image_import.refuse(kind)
 
 
 @routes("GET", PATH, gives=Image, query=_SECRET)
