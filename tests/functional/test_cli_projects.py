@@ -60,6 +60,25 @@ def test_a_project_comes_from_yaml(host: Host) -> None:
         host.hutch("project", "delete", "piped")
 
 
+def test_a_preseed_makes_projects_and_their_profiles_and_a_dump_tells_of_them(host: Host, project: Project) -> None:
+    project("seeded")
+    profile = {"name": "small", "project": "seeded", "config": {"limits.memory": "64MiB"}}
+    wanted = {
+        "projects": [{"name": "seeded", "description": "by a preseed", "config": {"limits.instances": "3"}}],
+        "profiles": [profile, {"name": "default", "project": "seeded", "description": "changed"}],
+    }
+
+    for _ in range(2):
+        host.hutch("admin", "init", "--preseed", input=yaml.safe_dump(wanted))
+
+    assert host.get("/1.0/projects/seeded")["config"]["limits.instances"] == "3"
+    assert host.get("/1.0/profiles/default")["description"] != "changed"
+    dumped = yaml.safe_load(host.hutch("admin", "init", "--dump").stdout)
+    found = {(each.get("project"), each["name"]): each for each in dumped["profiles"]}
+    assert found["seeded", "small"]["config"] == {"limits.memory": "64MiB"}
+    assert found["seeded", "default"]["description"] == "changed"
+
+
 def test_info_shows_limits_beside_what_is_used(host: Host, project: Project) -> None:
     project("shown", limits_memory="1GiB", limits_instances="2")
     disk = {"root": {"type": "disk", "path": "/", "pool": POOL}}

@@ -109,7 +109,7 @@ def _apply_one(client: Client, member: str, collection: str, members: tuple[str,
     each = with_texts(each)
     query = {"project": each.pop("project")} if each.get("project") not in (None, "default") else {}
     each.pop("project", None)
-    found = _existing(client, collection, each["name"])
+    found = _existing(client, collection, each["name"], query)
     if found is None:
         client.request("POST", f"/1.0/{collection}", each, query=query)
         return
@@ -123,9 +123,14 @@ def _apply_one(client: Client, member: str, collection: str, members: tuple[str,
         client.request("PUT", url(collection, each["name"]), changed, query=query)
 
 
-def _existing(client: Client, collection: str, name: str) -> Document | None:
+def _place(each: Document) -> Document:
+    """The project that it is in, unless that is the default one."""
+    return {"project": each["project"]} if each.get("project") not in (None, "default") else {}
+
+
+def _existing(client: Client, collection: str, name: str, query: dict[str, str] | None = None) -> Document | None:
     try:
-        found: Document = client.get(url(collection, name))
+        found: Document = client.get(url(collection, name), **(query or {}))
     except errors.NotFound:
         return None
     return None if found.get("managed") is False else found
@@ -135,10 +140,10 @@ def dumped(client: Client) -> Document:
     """What is set up, as a preseed document."""
     shown: Document = {"config": client.get("/1.0").get("config") or {}}
     for member, collection, members in KINDS:
-        found = [
-            each for each in client.get(f"/1.0/{collection}", recursion=1) or [] if each.get("managed") is not False
-        ]
-        shown[member] = [{name: each[name] for name in members if name in each} for each in found]
+        everywhere = {"all-projects": "true"} if member == "profiles" else {}
+        listed = client.get(f"/1.0/{collection}", recursion=1, **everywhere) or []
+        found = [each for each in listed if each.get("managed") is not False]
+        shown[member] = [{name: each[name] for name in members if name in each} | _place(each) for each in found]
     for pool in shown["storage_pools"]:
         pool["config"] = {key: value for key, value in pool["config"].items() if not key.startswith("volatile.")}
     for network in shown["networks"]:
