@@ -2,6 +2,7 @@
 
 PYTHON := .venv/bin/python
 PYTEST_ARGS ?=
+DOOM_ARGS ?=
 
 .DEFAULT_GOAL := help
 
@@ -37,6 +38,9 @@ docs: setup ## write what is generated in docs/ anew
 
 bench: setup ## measure; writes docs/benchmarks.md
 	@$(PYTHON) -m bench --write
+
+doom: setup ## move Doom between two hosts while it is played; writes docs/doom.md
+	@$(PYTHON) -m bench.doom --write $(DOOM_ARGS)
 
 lock: ## pin the Python packages anew (LOCK_ARGS=--upgrade for newer ones)
 	@scripts/lock $(LOCK_ARGS)

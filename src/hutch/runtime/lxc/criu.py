@@ -20,7 +20,7 @@ import hutch.helper
 from hutch.errors import HutchError, ToolFailed, Unsupported
 from hutch.kernel import run
 from hutch.kernel.cgroup import Group
-from hutch.runtime.lxc import mounts, obstacles, routes, watches
+from hutch.runtime.lxc import mounts, obstacles, routes, terminals, watches
 from hutch.runtime.lxc.config import CONFIG, MONITOR_PID, bound
 from hutch.runtime.plan import LaunchPlan
 
@@ -62,9 +62,11 @@ async def dump(init: int, group: Group, images: Path) -> None:
     plan = {"group": str(unified(group)), "groups": str(images / GROUPS)}
     about = _write(images / "dump.json", plan)
     argv = await asyncio.to_thread(dumping, init, group, images, _hook(images, "post-dump"))
+    open_terminals = await asyncio.to_thread(terminals.of, group.processes())
     try:
         await run.run(argv, deadline=DEADLINE, env=about)
     except ToolFailed as error:
+        await asyncio.to_thread(terminals.block_again, open_terminals)
         raise await dump_failed(init, images, error) from error
 
 

@@ -14,9 +14,10 @@ from hutch.helper.criu_front import save_groups, watch_pressure
 from hutch.kernel import pidfd, run
 from hutch.kernel.cgroup import Group
 from hutch.runtime.base import Held
-from hutch.runtime.lxc import criu, find
+from hutch.runtime.lxc import criu, find, terminals
 from hutch.runtime.lxc.guest import Guest, clear
 from hutch.runtime.lxc.hold import ABORT, COMMIT, DUMPED, RESTORED, WAIT, Hold
+from hutch.runtime.lxc.terminals import Terminal
 from hutch.runtime.plan import LaunchPlan
 
 _FOLDER = "hold"
@@ -35,9 +36,10 @@ async def dump(guest: Guest, images: Path) -> Held:
     file, word = await asyncio.to_thread(guest.group.thawing)
     await asyncio.to_thread(hold.make, DUMPED, f"echo {word} >{shlex.quote(str(file))}")
     argv = await asyncio.to_thread(criu.dumping, init, guest.group, images, hold.option)
+    open_terminals = await asyncio.to_thread(terminals.of, guest.group.processes())
     nothing = asyncio.subprocess.DEVNULL
     process = await run.start([*_NOTED, hold.pid_file, *argv], stdout=nothing, stderr=nothing)
-    found = _Saved(guest, images, hold, process)
+    found = _Saved(guest, images, hold, process, open_terminals)
     try:
         await found.reach()
     except BaseException:
@@ -47,8 +49,15 @@ async def dump(guest: Guest, images: Path) -> Held:
 
 
 class _Saved(Held):
-    def __init__(self, guest: Guest, images: Path, hold: Hold, process: asyncio.subprocess.Process) -> None:
-        self._guest, self._images, self._hold = guest, images, hold
+    def __init__(
+        self,
+        guest: Guest,
+        images: Path,
+        hold: Hold,
+        process: asyncio.subprocess.Process,
+        open_terminals: Sequence[Terminal],
+    ) -> None:
+        self._guest, self._images, self._hold, self._terminals = guest, images, hold, open_terminals
         self._init = guest.running.init
         self._process = asyncio.ensure_future(process.wait())
 
@@ -70,6 +79,8 @@ class _Saved(Held):
         self.times = {"freeze": frozen - began, "dump": time.time() - frozen}
         # CRIU has not undone yet what it did to their system calls: if it is killed none of them may run.
         await asyncio.to_thread(self._guest.group.freeze)
+        # Now, that no program that goes on after all sees what CRIU did to them.
+        await asyncio.to_thread(terminals.block_again, self._terminals)
 
     async def lost(self) -> str:
         code = await asyncio.shield(self._process)
@@ -107,6 +118,7 @@ class _Saved(Held):
         else:
             with contextlib.suppress(HutchError, OSError):
                 await criu.unlock(self._init)
+        await asyncio.to_thread(terminals.block_again, self._terminals)
         await asyncio.to_thread(self._hold.remove)
 
 
