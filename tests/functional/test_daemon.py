@@ -1,12 +1,16 @@
 """The daemon may end at any moment: guests run on and are found again; what was half done is finished or gone."""
 
+import asyncio
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from tests.functional.streams import connected
 from tests.hosts import Host, images
 from tests.hosts.api import ApiError
 from tests.hosts.host import BIN
@@ -88,6 +92,23 @@ def test_admin_shutdown_stops_cleanly_and_the_next_start_brings_back(own: Host) 
     own.start()
     wait_until(lambda: own.get("/1.0/instances/was-on")["status"] == "Running", what="the guest is back")
     assert own.get("/1.0/instances/was-off")["status"] == "Stopped"
+
+
+async def test_guests_are_stopped_by_their_priority_and_events_tell_of_it(own: Host) -> None:
+    for name, priority in (("late", ""), ("early", "10"), ("middle", "5")):
+        await asyncio.to_thread(own.create, name, "busybox", config={"boot.stop.priority": priority})
+
+    async with connected(own) as session:
+        events = await session.ws_connect("http://hutch/1.0/events?type=lifecycle")
+        await asyncio.to_thread(own.hutch, "admin", "shutdown")
+        seen = []
+        while (message := await events.receive(timeout=40)).type is aiohttp.WSMsgType.TEXT:
+            seen.append(json.loads(message.data)["metadata"])
+    wait_until(lambda: own.daemon is not None and own.daemon.poll() == 0, 40, what="the daemon has ended")
+    own.daemon = None
+
+    ended = [each["source"] for each in seen if each["action"] == "instance-shutdown"]
+    assert ended == [f"/1.0/instances/{name}" for name in ("early", "middle", "late")]
 
 
 def test_what_a_guest_asks_for_when_the_host_goes_down(hosts: Hosts) -> None:

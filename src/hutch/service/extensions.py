@@ -130,6 +130,7 @@ EXTENSIONS = [
     "network_hwaddr",
     "network_dhcp_expiry",
     "network_dhcp_gateway",
+    "container_stop_priority",
     "loki",
     "https_allowed_credentials",
     "warnings",

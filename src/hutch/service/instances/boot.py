@@ -178,6 +178,7 @@ async def _shut_down(parts: Parts, record: InstanceRecord) -> None:
         if not seconds or not await parts.runtime.wait(project, name, seconds):
             await parts.runtime.kill(project, name)
         await power.cleared(parts, project, name, power="RUNNING")
+    parts.events.lifecycle("instance-shutdown", render.url(project, name), project)
 
 
 async def _saved(parts: Parts, record: InstanceRecord, running: Running) -> bool:
