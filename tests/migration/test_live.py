@@ -32,6 +32,39 @@ def test_a_guest_moves_there_and_back_and_does_not_notice(world: World) -> None:
     assert wait_until(lambda: world.up(world.a, name), 10)
 
 
+HOLDER = """
+use strict; my ($gone, $seen);
+open($gone, "+>", "/root/gone") or die; $gone->autoflush(1); print $gone "kept"; unlink "/root/gone";
+my $fd = syscall(294, 0); syscall(254, $fd, "/root/watched", 0x100) >= 0 or die;
+open(my $watch, "<&=", $fd) or die;
+while (sysread($watch, my $event, 4096)) { open($seen, ">>", "/run/seen"); print $seen "seen"; close($seen) }
+"""
+
+
+def test_what_a_guest_holds_comes_along_and_all_works_afterwards(world: World) -> None:
+    name = "holder"
+    world.guest(name, **{"limits.memory": "400MiB", "limits.processes": "300"})
+    world.a.exec(name, "mkdir", "/root/watched")
+    world.a.exec(name, "systemd-run", "--quiet", "--unit=hold", "perl", "-MIO::Handle", "-e", HOLDER)
+    world.a.exec(name, "systemd-run", "--quiet", "--on-active=15", "touch", "/run/fired")
+    pid = world.a.exec(name, "systemctl", "show", "--property=MainPID", "--value", "hold").stdout.strip()
+
+    world.move(name, world.a)
+
+    held = world.b.exec(name, "sh", "-c", f"cat /proc/{pid}/fd/3 2>/dev/null; ls -l /proc/{pid}/fd/3").stdout
+    assert held.startswith("kept")
+    assert "deleted" in held
+    world.b.exec(name, "touch", "/root/watched/new")
+    wait_until(lambda: world.b.exec(name, "cat", "/run/seen", check=False).stdout == "seen", 10)
+    wait_until(lambda: world.b.exec(name, "test", "-e", "/run/fired", check=False).returncode == 0, 60)
+    assert world.b.exec(name, "grep", "MemTotal", "/proc/meminfo").stdout.split()[1] == str(400 * 1024)
+    world.b.call("POST", f"/1.0/instances/{name}/snapshots", {"name": "after"})
+    world.b.power(name, "restart", timeout=60)
+    wait_until(lambda: world.up(world.b, name), 60)
+    assert world.b.exec(name, "ls", "/root/watched").stdout == "new\n"
+    world.b.delete(name)
+
+
 def test_the_command_line_moves_it_and_tells_how_long_it_stood_still(world: World) -> None:
     """`hutch move` and, of LXD, `lxc move`."""
     name = "web2"

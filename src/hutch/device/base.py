@@ -77,8 +77,14 @@ class Device(ABC):
     async def plan(self, plan: LaunchPlan) -> None:
         """Make what the device needs on the host and add it to the plan."""
 
+    async def await_guest(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        """A guest will be here in a moment, whose links are `held`: take to itself, for `admit`, what others send it meanwhile."""
+
+    async def announce(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        """Tell the network that these addresses, by hardware address, are the guest's here."""
+
     async def admit(self, addresses: Mapping[str, Sequence[str]]) -> None:
-        """Let in what a plan that is `held` keeps out, and tell the network of the guest's addresses, which are by hardware address."""
+        """Let in what a plan that is `held` keeps out, and what was kept for the guest; then as `announce`."""
 
     async def started(self, running: Running) -> None:
         """Give the device what needs the guest to be there; called after a start, and when a daemon finds the guest running."""

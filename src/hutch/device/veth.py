@@ -14,7 +14,7 @@ from hutch.device import nicfilter
 from hutch.device.base import Device
 from hutch.device.moved import free_name
 from hutch.errors import AlreadyExists, HutchError
-from hutch.kernel import bridges, ip, nft, tc
+from hutch.kernel import bridges, frames, ip, nft, tc
 from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan, Link
 from hutch.schema.keys.base import as_bits
@@ -53,6 +53,7 @@ class VethNic(Device):
     )
     follows = frozenset({"limits.network.priority"})
     _where: Attachment | None = None
+    _kept: frames.Kept | None = None
 
     @abstractmethod
     async def attachment(self) -> Attachment:
@@ -79,13 +80,27 @@ class VethNic(Device):
         mtu = int(self.config.get("mtu") or where.mtu)
         plan.links.append(Link(self.name, outside, name, self.hwaddr, mtu))
 
-    async def admit(self, addresses: Mapping[str, Sequence[str]]) -> None:
+    async def await_guest(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        if self._where is not None and self._where.bridge:
+            self._kept = await asyncio.to_thread(frames.Kept, self.hwaddr)
+            await self.announce(addresses)
+
+    async def announce(self, addresses: Mapping[str, Sequence[str]]) -> None:
         where = self._where or await self.attachment()
         if where.bridge:
-            await asyncio.to_thread(bridges.join, where.bridge, self.host_name)
-            if where.isolated:
-                await ip.batch(f"link set dev {self.host_name} type bridge_slave isolated on")
             await asyncio.to_thread(bridges.announce, where.bridge, self.hwaddr, addresses.get(self.hwaddr, ()))
+
+    async def admit(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        where = self._where or await self.attachment()
+        if not where.bridge:
+            return
+        await asyncio.to_thread(bridges.join, where.bridge, self.host_name)
+        if where.isolated:
+            await ip.batch(f"link set dev {self.host_name} type bridge_slave isolated on")
+        if self._kept is not None:
+            await asyncio.to_thread(self._kept.give, where.bridge, self.host_name)
+            self._kept = None
+        await self.announce(addresses)
 
     async def plug(self, running: Running) -> None:
         name = free_name(self, await ip.names_inside(running.init))
@@ -116,6 +131,9 @@ class VethNic(Device):
 
     async def release(self) -> None:
         """Deleting the host's end deletes the guest's, wherever it is."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
         if not re.fullmatch(_RANDOM, self.host_name):
             found = await ip.interface(self.host_name)
             if found is None or found.alias != self._mark:

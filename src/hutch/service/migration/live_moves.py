@@ -58,6 +58,9 @@ async def stays(parts: Parts, note: MoveRecord) -> None:
     images = stateful.images(parts, record)
     if parts.runtime.running(project, name) is not None:
         await launch.guest_folder(parts, record, expand.of(parts.state, record)[0])
+        # The target may have taken their frames to itself already.
+        for device in parts.live.get((project, name), []):
+            await device.announce(note.addresses)
         await tree.drop(images)
         await parts.state.delete(note)
     elif await asyncio.to_thread(parts.runtime.saved, images):
@@ -244,8 +247,7 @@ async def vanish(parts: Parts, note: MoveRecord, held: Held | None) -> None:
     assert note.record is not None
     if held is not None:
         await held.abort()
-    parts.live.pop((project, name), None)
-    for device in power.live_devices(parts, note.record):
+    for device in parts.live.pop((project, name), None) or power.live_devices(parts, note.record):
         await device.release()
         await device.forget()
     await cpus.leave(parts, (project, name))

@@ -150,6 +150,9 @@ class _Arrival:
         parts, record = self.parts, self.record
         assert self.channel.criu is not None
         assert begun.plan.images is not None
+        await self.line.expect("frozen")
+        for device in begun.devices:
+            await device.await_guest(self.offer.addresses)
         await self.line.during(self._both(receive_files(self.channel.criu, begun.plan.images, self.told), files))
         await point("target-received")
         began = time.monotonic()

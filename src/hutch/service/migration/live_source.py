@@ -72,6 +72,7 @@ class _Move:
     total: int = 0
     began: float = field(default_factory=time.monotonic)
     stage: str = "files"
+    addresses: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def parts(self) -> Parts:
@@ -127,6 +128,7 @@ async def _move(move: _Move, init: int) -> None:
     move.stage = "state"
     times: dict[str, float] = {}
     async with _frozen(move, times) as held:
+        await line.say(Word("frozen"))
         began = time.monotonic()
         await line.during(_unless_lost(held, _send_rest(move, seen)))
         await _unless_lost(held, point("source-sent"))
@@ -152,7 +154,7 @@ async def _offer(move: _Move, init: int) -> Offer:
     parts, record = move.parts, move.record
     config, _ = expand.of(parts.state, record)
     directory = parts.instance_directory(record.project, record.name)
-    addresses = {
+    move.addresses = {
         each.hwaddr: [address for _, address, _, scope in each.addresses if scope != "local"]
         for each in await interfaces.of(init)
         if each.hwaddr
@@ -165,7 +167,7 @@ async def _offer(move: _Move, init: int) -> Offer:
         lxcfs=await asyncio.to_thread(live_host.uses_lxcfs, init),
         pieces=[PieceOffer(piece.name, piece.image) for piece, _ in move.pieces],
         config={key: value for key, value in record.config.items() if key.startswith("volatile.")},
-        addresses=addresses,
+        addresses=move.addresses,
         files=await asyncio.to_thread(live_host.files_of, directory),
     )
 
@@ -202,7 +204,12 @@ async def _frozen(move: _Move, times: dict[str, float]) -> AsyncIterator[Held]:
     """The guest saved and held, its images in memory. Unless the block ends well, it goes on."""
     parts, record = move.parts, move.record
     note = MoveRecord(
-        id=move.id, secret=move.secret, project=record.project, instance=record.name, phase=FROZEN, pool=""
+        id=move.id,
+        secret=move.secret,
+        project=record.project,
+        instance=record.name,
+        phase=FROZEN,
+        addresses=move.addresses,
     )
     await parts.state.put(note)
     images = stateful.images(parts, record)
