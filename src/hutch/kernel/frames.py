@@ -14,14 +14,15 @@ class Kept:
     """What arrives from now on, on any link of this network namespace, for a hardware address."""
 
     def __init__(self, hwaddr: str) -> None:
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0)
+        self._own = bytes.fromhex(hwaddr.replace(":", ""))
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self._socket = socket.socket(socket.AF_PACKET, kind, socket.htons(_ETH_ALL))
         try:
-            code = _for(bytes.fromhex(hwaddr.replace(":", "")))
+            code = _for(self._own)
             packed = b"".join(struct.pack("=HBBI", *each) for each in code)
             self._attach(packed, len(code))
             with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _KEPT)
-            self._socket.bind(("", _ETH_ALL))
         except BaseException:
             self._socket.close()
             raise
@@ -35,17 +36,18 @@ class Kept:
 
     def give(self, bridge: str, link: str) -> int:
         """Send what was kept out on `link`, and keep no more; how many frames. What came by the bridge itself came by a port too."""
-        given = 0
-        with self._socket, socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as way:
+        found = []
+        with self._socket, contextlib.suppress(BlockingIOError):
+            while True:
+                frame, (name, _, kind, *_) = self._socket.recvfrom(_LARGEST)
+                if kind != _OUTGOING and name not in (bridge, link) and frame.startswith(self._own):
+                    found.append(frame)
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as way:
             way.bind((link, 0))
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    frame, (name, _, kind, *_) = self._socket.recvfrom(_LARGEST)
-                    if kind != _OUTGOING and name not in (bridge, link):
-                        with contextlib.suppress(OSError):
-                            way.send(frame)
-                            given += 1
-        return given
+            for frame in found:
+                with contextlib.suppress(OSError):
+                    way.send(frame)
+        return len(found)
 
     def close(self) -> None:
         self._socket.close()

@@ -162,6 +162,10 @@ class Runtime(ABC):
         """What an earlier daemon's `start_held` left in `directory`, whatever became of it."""
 
     @abstractmethod
+    async def forget_hold(self, directory: Path) -> None:
+        """Drop what `hold` or `start_held` wrote down in `directory`, once what became of the guest is recorded elsewhere."""
+
+    @abstractmethod
     async def settle_hold(self, project: str, name: str, directory: Path) -> bool:
         """See what an earlier daemon's `hold` of the guest left through to its end: whether it stood by then that the guest ends."""
 

@@ -169,6 +169,9 @@ class Driver(Runtime):
 
         return keep
 
+    async def forget_hold(self, directory: Path) -> None:
+        await asyncio.to_thread(held.forget, directory)
+
     async def settle_hold(self, project: str, name: str, directory: Path) -> bool:
         return await held.settle(directory, self._guests.get((project, name)))
 

@@ -103,7 +103,7 @@ class _Saved(Held):
 
     async def settle(self) -> None:
         await self._guest.kill()
-        await asyncio.to_thread(self._hold.remove)
+        self._hold.close()
 
     async def abort(self) -> None:
         by_itself = self._process.done()
@@ -136,8 +136,13 @@ async def settle(directory: Path, guest: Guest | None) -> bool:
             guest.set_frozen(False)
             with contextlib.suppress(HutchError, OSError):
                 await criu.unlock(guest.running.init)
-    await asyncio.to_thread(hold.remove)
+    hold.close()
     return commits
+
+
+def forget(directory: Path) -> None:
+    """Blocks."""
+    Hold(directory / _FOLDER).remove()
 
 
 async def restore(plan: LaunchPlan, groups: Sequence[Group], restore: Restore, keep: Keep) -> Held:
@@ -219,7 +224,7 @@ class _Restored(Held):
         else:
             await asyncio.shield(self._program)
         self._keep(self._directory, await asyncio.to_thread(find.started, self._directory, self._groups[0]))
-        await asyncio.to_thread(self._hold.remove)
+        self._hold.close()
 
     async def abort(self) -> None:
         self._hold.answer(ABORT)

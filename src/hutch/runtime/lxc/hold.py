@@ -85,6 +85,8 @@ class Hold:
         """Return when CRIU waits here; later once more when a restored guest runs."""
         loop = asyncio.get_running_loop()
         came = asyncio.Event()
+        if self._up < 0:
+            await came.wait()  # Nothing waits here any more: for ever.
         loop.add_reader(self._up, came.set)
         try:
             await came.wait()

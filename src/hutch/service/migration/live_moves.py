@@ -83,6 +83,7 @@ async def left(parts: Parts, note: MoveRecord) -> None:
     await power.cleared(parts, project, name)
     record = parts.state.instances.get(project, name)
     await parts.state.put(replace(record, stateful=True), replace(note, phase=MOVED))
+    await parts.runtime.forget_hold(parts.instance_directory(project, name))
 
 
 def expect(parts: Parts, note: MoveRecord) -> "asyncio.Future[MoveReport]":
@@ -232,6 +233,7 @@ async def run(parts: Parts, note: MoveRecord, held: Held) -> None:
     power_on = {"volatile.last_state.power": "RUNNING"}
     note = replace(note, phase=RUNNING)
     await parts.state.put(replace(record, stateful=False, config=record.config | power_on), note)
+    await parts.runtime.forget_hold(parts.instance_directory(project, name))
     await tree.drop(stateful.images(parts, record))
 
 

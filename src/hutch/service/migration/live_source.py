@@ -211,6 +211,7 @@ async def _frozen(move: _Move, times: dict[str, float]) -> AsyncIterator[Held]:
         phase=FROZEN,
         addresses=move.addresses,
     )
+    await parts.runtime.forget_hold(parts.instance_directory(record.project, record.name))
     await parts.state.put(note)
     images = stateful.images(parts, record)
     try:
