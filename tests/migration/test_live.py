@@ -33,9 +33,9 @@ def test_a_guest_moves_there_and_back_and_does_not_notice(world: World) -> None:
 
 
 HOLDER = """
-use strict; my ($gone, $seen);
+use strict; my ($gone, $seen, $folder) = (undef, undef, "/root/watched");
 open($gone, "+>", "/root/gone") or die; $gone->autoflush(1); print $gone "kept"; unlink "/root/gone";
-my $fd = syscall(294, 0); syscall(254, $fd, "/root/watched", 0x100) >= 0 or die;
+my $fd = syscall(294, 0); syscall(254, $fd, $folder, 0x100) >= 0 or die;
 open(my $watch, "<&=", $fd) or die;
 while (sysread($watch, my $event, 4096)) { open($seen, ">>", "/run/seen"); print $seen "seen"; close($seen) }
 """

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import logging
 import re
 import secrets
 from abc import abstractmethod
@@ -19,6 +20,8 @@ from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan, Link
 from hutch.schema.keys.base import as_bits
 from hutch.schema.keys.network import subnets
+
+log = logging.getLogger(__name__)
 
 MARK = "hutch:"
 """What the alias of a link of ours begins with."""
@@ -98,7 +101,8 @@ class VethNic(Device):
         if where.isolated:
             await ip.batch(f"link set dev {self.host_name} type bridge_slave isolated on")
         if self._kept is not None:
-            await asyncio.to_thread(self._kept.give, where.bridge, self.host_name)
+            count = await asyncio.to_thread(self._kept.give, where.bridge, self.host_name)
+            log.debug("%d frames waited for %s", count, self.host_name)
             self._kept = None
         await self.announce(addresses)
 
