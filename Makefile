@@ -24,8 +24,8 @@ test: setup ## format, style, types, imports, and all tests
 	@scripts/check
 	@scripts/test $(PYTEST_ARGS)
 
-test-faults: setup ## kill the daemon and its tools at every single step of every request (some 25 minutes)
-	@HUTCH_EVERY_STEP=1 scripts/test tests/faults/test_every_step.py
+test-faults: setup ## kill the daemon and its tools at every single step of every request and move (some 30 minutes)
+	@HUTCH_EVERY_STEP=1 scripts/test tests/faults/test_every_step.py tests/migration/test_kills.py
 
 lint: setup ## format, style, types and imports only
 	@scripts/check

@@ -21,11 +21,12 @@ CASES = [
     ("source-frozen", "source daemon", STAYS),
     ("source-before-decision", "source criu", STAYS),
     ("source-decided", "source daemon", GOES),
-    ("target-prepared", "target daemon", STAYS),
     ("target-decided", "target criu", STAYS),
+    ("target-settled", "target daemon", GOES),
     ("source-ended", "line", GOES),
 ]
 MORE = [
+    ("target-prepared", "target daemon", STAYS),
     ("source-offered", "source daemon", STAYS),
     ("source-offered", "target daemon", STAYS),
     ("source-offered", "line", STAYS),
@@ -57,7 +58,6 @@ MORE = [
     ("target-decided", "target daemon", GOES),
     ("target-decided", "source daemon", GOES),
     ("target-resumed", "target daemon", GOES),
-    ("target-settled", "target daemon", GOES),
     ("target-said-running", "target daemon", GOES),
     ("target-said-running", "line", GOES),
     ("source-before-conclusion", "source daemon", GOES),
@@ -77,7 +77,7 @@ def test_one_copy_lives(world: World, address: str, point: str, victim: str, exp
     _try(world, address, point, victim, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.skipif("HUTCH_EVERY_STEP" not in os.environ, reason="every single step: `make test-faults`")
 @pytest.mark.parametrize(("point", "victim", "expected"), MORE, ids=lambda value: value.replace(" ", "-"))
 def test_one_copy_lives_everywhere(world: World, address: str, point: str, victim: str, expected: str) -> None:
     _try(world, address, point, victim, expected)
