@@ -1,8 +1,11 @@
 """A Debian guest moves between two hosts while it runs and is talked to."""
 
 import re
+from contextlib import suppress
 
-from tests.hosts import Host, wait_until
+import pytest
+
+from tests.hosts import ApiError, Host, wait_until
 from tests.migration.world import World
 
 
@@ -80,3 +83,39 @@ def test_the_command_line_moves_it_and_tells_how_long_it_stood_still(world: Worl
     assert re.search(rf"{name} stood still for [0-9.]+ s: freeze [0-9.]+, dump [0-9.]+, restore", said)
     assert seen["wrong"] == ""
     world.a.delete(name)
+
+
+def test_a_move_that_cannot_be_says_why_and_disturbs_nobody(world: World) -> None:
+    name = "stuck"
+    address = world.guest(name)
+    path = f"/1.0/instances/{name}"
+
+    with world.talk(address) as seen:
+        world.a.call("POST", f"{path}/snapshots", {"name": "s1"})
+        assert "has snapshots" in _refusal(world, name)
+        world.a.call("DELETE", f"{path}/snapshots/s1")
+        world.a.call("PATCH", path, {"devices": {"host": {"type": "disk", "source": "/srv", "path": "/srv"}}})
+        assert "its device 'host' (disk) stays here" in _refusal(world, name)
+        world.a.call("PUT", path, {"config": {"migration.stateful": "true"}, "profiles": ["default"], "devices": {}})
+        world.b.run("ip", "link", "set", "br0", "name", "br1")
+        assert "'br0' doesn't exist" in _refusal(world, name)
+        world.b.run("ip", "link", "set", "br1", "name", "br0")
+        assert world.running(name) == [world.a]
+
+    assert seen["wrong"] == ""
+    assert not world.b.api.exists(path)
+    assert not (world.b.directory / "instances/default" / name).exists()
+    world.a.delete(name)
+
+
+def _refusal(world: World, name: str) -> str:
+    """Why a move from A failed, by what the source says."""
+    try:
+        left, came = world.begin(name, world.a)
+    except ApiError as error:
+        return error.message
+    with suppress(ApiError):
+        world.b.api.wait(came)
+    with pytest.raises(ApiError) as failure:
+        world.a.api.wait(left)
+    return failure.value.message

@@ -214,9 +214,9 @@ async def run(parts: Parts, note: MoveRecord, held: Held) -> None:
     try:
         await held.commit()
     except HutchError as error:
-        await vanish(parts, note, None)
         failed = replace(note, phase=FAILED)
         await parts.state.put(failed)
+        await vanish(parts, note, None)
         parts.tasks.spawn(tell(parts, failed, MoveReport(outcome=FAILED, reason=str(error))), f"report on {name}")
         raise
     await point("target-resumed")
