@@ -56,6 +56,7 @@ class Offer(msgspec.Struct, kw_only=True):
     idmap: list[tuple[str, int, int, int]]
     lxcfs: bool
     pieces: list[PieceOffer]
+    snapshots: dict[str, list[PieceOffer]]
     config: dict[str, str]
     addresses: dict[str, list[str]]
     files: dict[str, bytes]

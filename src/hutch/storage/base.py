@@ -7,7 +7,7 @@ an object under its final name is always whole.
 
 from abc import ABC, abstractmethod
 from asyncio import StreamReader
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,12 +161,18 @@ class StorageDriver(ABC):
         """What the volume consists of, to be read file by file, also while it is in use. Unsupported where it is no files."""
         raise Unsupported(f"volumes of the storage driver {self.driver!r} cannot be moved while they are in use")
 
-    async def assemble(self, volume: Volume, pieces: Sequence[Piece]) -> dict[str, Path]:
-        """A new volume of these pieces, by name where to write those that are not here: empty trees with the guest's own ids.
+    async def assemble(
+        self, volume: Volume, pieces: Sequence[Piece], snapshots: Mapping[str, Sequence[Piece]]
+    ) -> dict[str, Path]:
+        """A new volume of these pieces, and its snapshots, by name where to write those that are not here: empty trees with
+        the guest's own ids. `assembled` is to be called with them once they are written.
 
         Unsupported when it takes another kind of pieces here.
         """
         raise Unsupported(f"volumes of the storage driver {self.driver!r} cannot be moved while they are in use")
+
+    async def assembled(self, written: Iterable[Path]) -> None:
+        """What `assemble` wanted is there: other volumes may share it."""
 
     @property
     def driver(self) -> str:

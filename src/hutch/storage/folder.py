@@ -156,8 +156,8 @@ class FolderPool(StorageDriver):
         if volume.type not in TYPES:
             raise Invalid(f"pool {self.name} has no volumes of type {volume.type!r}")
         label = volume.name if volume.type == "image" else f"{volume.project}_{volume.name}"
-        folder = self.root / "volumes" / volume.type / _plain(label)
-        return folder / "snapshots" / _plain(volume.snapshot) if volume.snapshot else folder
+        folder = self.root / "volumes" / volume.type / plain(label)
+        return folder / "snapshots" / plain(volume.snapshot) if volume.snapshot else folder
 
     def find(self, volume: Volume) -> Path:
         """Where the volume or snapshot is; NotFound when it is not."""
@@ -277,7 +277,8 @@ def describe(volume: Volume) -> str:
     return f"the {'snapshot' if volume.snapshot else volume.type + ' volume'} {name!r}"
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """The name, which must be one of a file in a folder. Raises Invalid."""
     if not name or "/" in name or name in (".", "..") or "\0" in name:
         raise Invalid(f"invalid name of a volume {name!r}")
     return name

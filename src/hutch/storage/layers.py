@@ -1,6 +1,7 @@
 """The layers of an overlay pool and the stacks that volumes are made of.
 
     layers/ID/tree    the files; `layers/ID/work` beside it where the layer is or was writable
+    layers/ID/coming  beside it while it comes from another host
     layers/ID/image   beside it, the fingerprint of the image whose tree it is, where it came from another host
     VOLUME/layers     a stack as text: one ID a line, lowest first; the writable layer last, with a + before it
 
@@ -11,7 +12,7 @@ import contextlib
 import re
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ EMPTY = "empty"
 DEEP = 64
 """Layers under a volume from which on those above the lowest are merged. The kernel takes 500."""
 
-_FINGERPRINT, _IMAGE = r"[0-9a-f]{64}", "image"
+_FINGERPRINT, _UUID, _IMAGE, _COMING = r"[0-9a-f]{64}", r"[0-9a-f]{32}", "image", "coming"
 _STACKS = ("volumes/*/*/layers", "volumes/*/*/snapshots/*/layers", "new/*/layers", "new/*/snapshots/*/layers")
 
 
@@ -107,15 +108,29 @@ class Layers:
 
         A new one is never called by an image's fingerprint: others would take what came from elsewhere for the image.
         """
+        if name in wanted:
+            return wanted[name].parent.name
+        is_image = bool(re.fullmatch(_FINGERPRINT, name))
         if not fresh:
-            for known in (image, "" if re.fullmatch(_FINGERPRINT, name) else name):
-                if re.fullmatch(r"\w+", known) and self.path(known).is_dir():
+            for known in (image, "" if is_image else name):
+                if (
+                    re.fullmatch(r"\w+", known)
+                    and self.path(known).is_dir()
+                    and not (self.path(known) / _COMING).exists()
+                ):
                     return known
-        here = uuid.uuid4().hex
+        taken = fresh or is_image or not re.fullmatch(_UUID, name) or self.path(name).exists()
+        here = uuid.uuid4().hex if taken else name
         wanted[name] = self.make(self.path(here))
+        (self.path(here) / _COMING).touch()
         if re.fullmatch(_FINGERPRINT, image):
             (self.path(here) / _IMAGE).write_text(image)
         return here
+
+    def whole(self, trees: Iterable[Path]) -> None:
+        """These trees that came from another host are written: they may be shared."""
+        for each in trees:
+            (each.parent / _COMING).unlink(missing_ok=True)
 
     def write_over(self, folder: Path, lowers: tuple[str, ...]) -> None:
         """Give `folder` a stack with a new writable layer over `lowers`."""

@@ -2,7 +2,7 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hutch.errors import NotFound, Unsupported
@@ -47,9 +47,13 @@ class TreePool(FolderPool):
     async def pieces(self, volume: Volume) -> list[tuple[Piece, Path]]:
         return [(Piece(TREE), await in_thread(self.find, volume) / TREE)]
 
-    async def assemble(self, volume: Volume, pieces: Sequence[Piece]) -> dict[str, Path]:
+    async def assemble(
+        self, volume: Volume, pieces: Sequence[Piece], snapshots: Mapping[str, Sequence[Piece]]
+    ) -> dict[str, Path]:
         if [each.name for each in pieces] != [TREE]:
             raise Unsupported(f"the volume comes in layers, which pool {self.name} ({self.driver}) does not keep")
+        if snapshots:
+            raise Unsupported(f"a volume with snapshots cannot be taken in use by pool {self.name} ({self.driver})")
         await self.create_volume(volume)
         return {TREE: self.folder(volume) / TREE}
 

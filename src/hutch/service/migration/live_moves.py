@@ -262,7 +262,7 @@ async def vanish(parts: Parts, note: MoveRecord, held: Held | None) -> None:
         doomed = volume.doomed(pool, volume.of(note.record))
         async with parts.state.change() as transaction:
             if (record := parts.state.instances.find(project, name)) is not None:
-                transaction.delete(record)
+                transaction.delete(record, *parts.state.snapshots.all(project, name))
             transaction.put(doomed)
         await volume.remove(parts, pool, doomed)
     await tree.remove(directory)

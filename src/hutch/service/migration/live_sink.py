@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from hutch.errors import Conflict, HutchError, ToolFailed, Unsupported
 from hutch.runtime.base import Held
 from hutch.schema.base import Config
-from hutch.schema.instance import InstanceRecord
-from hutch.schema.move import PREPARED, RECEIVING, RUNNING, MoveRecord, MoveReport, Offer, Word
+from hutch.schema.instance import InstanceRecord, SnapshotRecord
+from hutch.schema.move import PREPARED, RECEIVING, RUNNING, MoveRecord, MoveReport, Offer, PieceOffer, Word
 from hutch.service import allow
 from hutch.service.instances import expand, launch, make, rules, stateful, volume
 from hutch.service.instances.launch import Launch
@@ -34,15 +34,15 @@ _HEARD = 10.0
 _NOT_HERE = (".host_name", ".last_state.power", ".last_state.ready", ".apply_template")
 
 
-async def receive(receiving: Receiving) -> None:
-    """Take the guest in, whose name is locked; it runs here when this returns."""
+async def receive(receiving: Receiving, history: list[SnapshotRecord]) -> None:
+    """Take the guest in, whose name is locked, and its snapshots; it runs here when this returns."""
     if receiving.source.mode != "pull":
         raise Unsupported("A running instance is moved with the mode pull alone: the target must reach the source")
     line = Line(receiving.channel)
     async with line.listening():
         offer = await line.hear(Offer, PATIENCE)
         await live_host.check(receiving.parts, offer)
-        arrival = _Arrival(receiving, line, offer)
+        arrival = _Arrival(receiving, line, offer, history)
         teller = asyncio.create_task(
             arrival.tell(receiving.operation), name=f"progress of the arrival of {arrival.record.name}"
         )
@@ -55,7 +55,8 @@ async def receive(receiving: Receiving) -> None:
 class _Arrival:
     """One guest that comes. `got` counts bytes of all kinds."""
 
-    def __init__(self, receiving: Receiving, line: Line, offer: Offer) -> None:
+    def __init__(self, receiving: Receiving, line: Line, offer: Offer, history: list[SnapshotRecord]) -> None:
+        self.history = history
         self.parts, self.pool, self.line, self.offer = receiving.parts, receiving.pool, line, offer
         self.channel = receiving.channel
         self.record = _record(receiving.parts, receiving.record, offer)
@@ -106,13 +107,14 @@ class _Arrival:
                 await point("target-arranged")
                 held = await self._restore(begun, files, undo)
                 parts.live[record.project, record.name] = begun.devices
+                await self.pool.assembled(roots.values())
                 await point("target-restored")
                 await held.stand()
                 self.note = replace(self.note, phase=PREPARED)
                 async with allow.settled(parts, record.project):
                     allow.instance(parts, record.project, record.name, *expand.of(parts.state, record))
                     async with parts.state.change() as transaction:
-                        transaction.put(record, self.note)
+                        transaction.put(record, self.note, *self.history)
                         transaction.delete(doomed)
                 undo.pop_all()
         except BaseException:
@@ -124,8 +126,11 @@ class _Arrival:
             raise HutchError(reason)
 
     async def _assemble(self) -> dict[str, Path]:
-        offered = [Piece(each.name, each.image) for each in self.offer.pieces]
-        wanted = await self.pool.assemble(volume.of(self.record), offered)
+        wanted = await self.pool.assemble(
+            volume.of(self.record),
+            _pieces(self.offer.pieces),
+            {each.name: _pieces(self.offer.snapshots[each.name]) for each in self.history},
+        )
         _, devices = expand.of(self.parts.state, self.record)
         if size := volume.size(devices):
             await volume.limit(self.pool, volume.of(self.record), size)
@@ -211,6 +216,10 @@ class _Arrival:
         self.times["network"] = time.monotonic() - began
         if parts.state.moves.find(note.project, note.instance) is None:
             raise Conflict("the source has given the move up: the instance goes on there")
+
+
+def _pieces(offered: list[PieceOffer]) -> list[Piece]:
+    return [Piece(each.name, each.image) for each in offered]
 
 
 def _record(parts: Parts, wanted: InstanceRecord, offer: Offer) -> InstanceRecord:

@@ -21,7 +21,7 @@ from hutch.errors import Conflict, HutchError, ToolFailed, Unsupported
 from hutch.kernel import bridges, changes, interfaces
 from hutch.kernel.changes import Seen
 from hutch.runtime.base import Held
-from hutch.schema.instance import InstanceRecord
+from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.move import FROZEN, RUNNING, MoveRecord, MoveReport, Offer, Pass, PieceOffer, Word
 from hutch.service.instances import expand, rules, stateful, surroundings, volume
 from hutch.service.migration import live_host, live_moves
@@ -49,11 +49,6 @@ def check(parts: Parts, record: InstanceRecord) -> None:
                 f"Instance {record.name!r} cannot be moved while it runs: its device {name!r} ({devices[name]['type']}) "
                 "stays here: remove it first, or stop the instance"
             )
-    if parts.state.snapshots.all(record.project, record.name):
-        raise Unsupported(
-            f"Instance {record.name!r} has snapshots, which cannot be moved with a running instance: "
-            "delete them, or stop the instance first"
-        )
     if record.ephemeral:
         raise Unsupported("An ephemeral instance cannot be moved while it runs")
 
@@ -66,6 +61,7 @@ class _Move:
     line: Line
     record: InstanceRecord
     pieces: list[tuple[Piece, Path]]
+    snapshots: dict[str, list[tuple[Piece, Path]]]
     id: str = field(default_factory=lambda: str(uuid4()))
     secret: str = field(default_factory=lambda: secrets.token_hex(32))
     sent: int = 0
@@ -89,8 +85,8 @@ class _Move:
         self.sending.operation.progress("migration_progress", self.stage, percent, speed, text)
 
 
-async def send(sending: Sending) -> None:
-    """Move the guest; returns when it runs on the target. On failure before the decision it goes on here."""
+async def send(sending: Sending, history: list[SnapshotRecord]) -> None:
+    """Move the guest with these of its snapshots; returns when it runs on the target. On failure before the decision it goes on here."""
     parts, project, name = sending.parts, sending.record.project, sending.record.name
     async with parts.locks.hold(instance_lock(project, name)):
         record = parts.state.instances.get(project, name)
@@ -102,7 +98,9 @@ async def send(sending: Sending) -> None:
         await stateful.check(parts, record, running)
         line = Line(sending.channel)
         async with line.listening():
-            move = _Move(sending, line, record, await sending.pool.pieces(volume.of(record)))
+            pieces = await sending.pool.pieces(volume.of(record))
+            snapshots = {each.name: await sending.pool.pieces(volume.of(each)) for each in history}
+            move = _Move(sending, line, record, pieces, snapshots)
             teller = asyncio.create_task(_telling(move), name=f"progress of the move of {name}")
             try:
                 await _move(move, running.init)
@@ -165,16 +163,22 @@ async def _offer(move: _Move, init: int) -> Offer:
         host=await live_host.of_this(parts),
         idmap=[(each.kind, each.inside, each.outside, each.count) for each in volume.idmap_of(config)],
         lxcfs=await asyncio.to_thread(live_host.uses_lxcfs, init),
-        pieces=[PieceOffer(piece.name, piece.image) for piece, _ in move.pieces],
+        pieces=_offered(move.pieces),
+        snapshots={name: _offered(pieces) for name, pieces in move.snapshots.items()},
         config={key: value for key, value in record.config.items() if key.startswith("volatile.")},
         addresses=move.addresses,
         files=await asyncio.to_thread(live_host.files_of, directory),
     )
 
 
+def _offered(pieces: list[tuple[Piece, Path]]) -> list[PieceOffer]:
+    return [PieceOffer(piece.name, piece.image) for piece, _ in pieces]
+
+
 async def _send_while_running(move: _Move, wanted: list[str]) -> Seen:
     """Everything that the target lacks, then what changed meanwhile until that is little; what the last pass has seen."""
-    for piece, path in move.pieces[:-1]:
+    fixed = dict([*move.pieces[:-1], *(each for pieces in move.snapshots.values() for each in pieces)])
+    for piece, path in fixed.items():
         if piece.name in wanted:
             await _send_changes(move, piece, path, Seen())
     piece, path = move.pieces[-1]

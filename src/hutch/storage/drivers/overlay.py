@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hutch.errors import Conflict, HutchError, NotFound, Unsupported
@@ -15,7 +15,7 @@ from hutch.kernel.tree import fstype
 from hutch.schema.base import Config
 from hutch.storage import layers, merge, quotas, shared, source
 from hutch.storage.base import Fill, Piece, Volume
-from hutch.storage.folder import FolderPool, describe, in_thread
+from hutch.storage.folder import FolderPool, describe, in_thread, plain
 from hutch.storage.layers import EMPTY, Layers, Stack
 from hutch.storage.shared import Shared
 
@@ -218,21 +218,31 @@ class Driver(FolderPool):
         stack = await in_thread(lambda: layers.read(self.find(volume)))
         return [(Piece(name, await in_thread(self.layers.image, name)), self.layers.tree(name)) for name in stack.all]
 
-    async def assemble(self, volume: Volume, pieces: Sequence[Piece]) -> dict[str, Path]:
+    async def assemble(
+        self, volume: Volume, pieces: Sequence[Piece], snapshots: Mapping[str, Sequence[Piece]]
+    ) -> dict[str, Path]:
         if len(pieces) < 2:
             raise Unsupported(f"the volume does not come in layers, which pool {self.name} (overlay) keeps")
         await in_thread(self._expect_free, volume)
+        wanted: dict[str, Path] = {}
         async with self.building() as new:
-            wanted = await in_thread(self._assemble, new, pieces)
+            await in_thread(self._assemble, new, pieces, snapshots, wanted)
             await self.publish(new, volume)
         return wanted
 
-    def _assemble(self, new: Path, pieces: Sequence[Piece]) -> dict[str, Path]:
-        wanted: dict[str, Path] = {}
+    def _assemble(
+        self, new: Path, pieces: Sequence[Piece], snapshots: Mapping[str, Sequence[Piece]], wanted: dict[str, Path]
+    ) -> None:
         with self.layers.lock:
             lowers = tuple(self.layers.stand_in(piece.name, piece.image, wanted) for piece in pieces[:-1])
             layers.write(new, Stack(lowers, self.layers.stand_in(pieces[-1].name, "", wanted, fresh=True)))
-        return wanted
+            for name, kept in snapshots.items():
+                folder = new / "snapshots" / plain(name)
+                folder.mkdir(parents=True)
+                layers.write(folder, Stack(tuple(self.layers.stand_in(each.name, each.image, wanted) for each in kept)))
+
+    async def assembled(self, written: Iterable[Path]) -> None:
+        await in_thread(self.layers.whole, written)
 
     async def mount(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
         stack = await in_thread(lambda: layers.read(self.find(volume)))
