@@ -16,7 +16,7 @@ for last in (7, 8, 7):
 there = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
 there.bind(("guest", 0x88b5))
 there.settimeout(5)
-given = kept.give("br", "port")
+given = kept.give("port", without=("br",))
 print(json.dumps([given, [there.recv(100)[:6].hex() for _ in range(given)]]))
 """
 

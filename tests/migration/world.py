@@ -83,7 +83,9 @@ class World:
         self.a.create(name, "debian", config={"migration.stateful": "true", **config})
         wait_until(lambda: self.up(self.a, name), 60, what=f"{name} is up")
         self.a.exec(name, "systemd-run", "--quiet", "--unit=echo", "perl", "-e", _SERVER)
-        return self.a.address_of(name, timeout=60)
+        address = self.a.address_of(name, timeout=60)
+        wait_until(lambda: ":7000" in self.a.exec(name, "ss", "-ltn").stdout, 30, what="the echo is served")
+        return address
 
     def up(self, host: Host, name: str) -> bool:
         return host.exec(name, "systemctl", "is-system-running", "--wait", check=False).stdout == "running\n"

@@ -9,7 +9,7 @@ import secrets
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from hutch.device import nicfilter
 from hutch.device.base import Device
@@ -57,6 +57,7 @@ class VethNic(Device):
     follows = frozenset({"limits.network.priority"})
     _where: Attachment | None = None
     _kept: frames.Kept | None = None
+    _said: frames.Kept | None = None
 
     @abstractmethod
     async def attachment(self) -> Attachment:
@@ -86,6 +87,7 @@ class VethNic(Device):
     async def await_guest(self, addresses: Mapping[str, Sequence[str]]) -> None:
         if self._where is not None and self._where.bridge:
             self._kept = await asyncio.to_thread(frames.Kept, self.hwaddr)
+            self._said = await asyncio.to_thread(partial(frames.Kept, self.hwaddr, sent=True))
             await self.announce(addresses)
 
     async def announce(self, addresses: Mapping[str, Sequence[str]]) -> None:
@@ -100,11 +102,18 @@ class VethNic(Device):
         await asyncio.to_thread(bridges.join, where.bridge, self.host_name)
         if where.isolated:
             await ip.batch(f"link set dev {self.host_name} type bridge_slave isolated on")
-        if self._kept is not None:
-            count = await asyncio.to_thread(self._kept.give, where.bridge, self.host_name)
-            log.debug("%d frames waited for %s", count, self.host_name)
-            self._kept = None
+        await asyncio.to_thread(self._exchange, where.bridge)
         await self.announce(addresses)
+
+    def _exchange(self, bridge: str) -> None:
+        """Give the guest what came for it, and others what it has said: its first question for an address would be asked again
+        only after a second."""
+        if self._said is not None:
+            self._said.give(bridge, only=self.host_name)
+        if self._kept is not None:
+            count = self._kept.give(self.host_name, without=(bridge,))
+            log.debug("%d frames waited for %s", count, self.host_name)
+        self._kept = self._said = None
 
     async def plug(self, running: Running) -> None:
         name = free_name(self, await ip.names_inside(running.init))
@@ -135,9 +144,10 @@ class VethNic(Device):
 
     async def release(self) -> None:
         """Deleting the host's end deletes the guest's, wherever it is."""
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
+        for each in (self._kept, self._said):
+            if each is not None:
+                each.close()
+        self._kept = self._said = None
         if not re.fullmatch(_RANDOM, self.host_name):
             found = await ip.interface(self.host_name)
             if found is None or found.alias != self._mark:

@@ -134,7 +134,9 @@ async def _move(move: _Move, init: int) -> None:
         times |= prepared.times
         times["transfer"] = time.monotonic() - began - sum(prepared.times.values())
         await _unless_lost(held, point("source-before-decision"))
+        began = time.monotonic()
         await _whole(held.stand())
+        times["decision"] = time.monotonic() - began
     # The guest is the target's now, come what may.
     await _whole(_hand_over(move, held, times))
 
