@@ -510,6 +510,23 @@ def test_snapshots(host: Host, free: Free) -> None:
     assert host.get(f"/1.0/instances/{name}/snapshots") == []
 
 
+def test_stateful_snapshots_and_stops(host: Host, free: Free) -> None:
+    name = free("stateful")
+    lxc(host, "launch", "busybox", name, "-c", "migration.stateful=true")
+    lxc(host, "exec", name, "--", "sh", "-c", "echo before > /run/word")
+    lxc(host, "snapshot", name, "s1", "--stateful")
+    assert "| YES " in next(line for line in lxc(host, "info", name).splitlines() if line.startswith("| s1 "))
+    lxc(host, "exec", name, "--", "sh", "-c", "echo after > /run/word")
+    lxc(host, "restore", name, "s1", "--stateful")
+    assert lxc(host, "exec", name, "--", "cat", "/run/word") == "before\n"
+    lxc(host, "stop", name, "--stateful")
+    assert status(host, name) == "STOPPED"
+    lxc(host, "start", name)
+    assert lxc(host, "exec", name, "--", "cat", "/run/word") == "before\n"
+    lxc(host, "snapshot", name, "s2")
+    assert "snapshot is stateless" in refused(host, "restore", name, "s2", "--stateful")
+
+
 def test_copy_move_and_rename(host: Host, free: Free) -> None:
     name, copied, moved, last = free("origin"), free("copied"), free("moved"), free("last")
     lxc(host, "init", "busybox", name, "-c", "user.a=1")

@@ -149,7 +149,7 @@ async def check(parts: Parts, record: InstanceRecord, running: Running | None, w
         raise error
     found = await asyncio.to_thread(parts.runtime.obstacles, record.project, record.name)
     if found:
-        hint = f" (a restart with {KEY}=true switches off the sandboxing of systemd's units)"
+        hint = f" (a restart with {KEY}=true switches off what of the sandboxing of systemd's units CRIU cannot save)"
         reasons = "; ".join(map(str, found[:5])) + (hint if any(each.sandboxed for each in found) else "")
         raise Conflict(f"The state of the instance cannot be saved now: {reasons}")
 
