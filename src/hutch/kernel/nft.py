@@ -28,6 +28,11 @@ def prefix(address: str, length: int) -> Statement:
     return {"prefix": {"addr": address, "len": length}}
 
 
+def sent_from(family: str, address: str) -> Statement:
+    """Let the connection come from this address."""
+    return {"snat": {"family": family, "addr": address}}
+
+
 def redirect(family: str, address: str, port: int = 0) -> Statement:
     """Send the connection to another address instead, and port (0: the same)."""
     return {"dnat": {"family": family, "addr": address} | ({"port": port} if port else {})}

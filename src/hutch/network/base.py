@@ -54,6 +54,11 @@ class NetworkDriver(ABC):
         self.forwards: Sequence[ForwardRecord] = ()
         self.acls: Mapping[str, AclRecord] = {}
 
+    @property
+    def mtu(self) -> int:
+        """What nics on it have unless they are told otherwise; 0 for what the kernel says."""
+        return 0
+
     @classmethod
     @abstractmethod
     async def check(

@@ -18,7 +18,8 @@ def table_name(network: str) -> str:
 def wanted(network: str, config: Config, ipv4: IPv4Interface | None, ipv6: IPv6Interface | None) -> nft.Table | None:
     """The table that the settings ask for; None when no rule is needed."""
     table = nft.Table(table_name(network))
-    table.chain("pstrt", hook="postrouting", kind="nat", priority=100)
+    after = "after" in (config.get("ipv4.nat.order"), config.get("ipv6.nat.order"))
+    table.chain("pstrt", hook="postrouting", kind="nat", priority=101 if after else 100)
     for chain, hook in (("fwd", "forward"), ("in", "input"), ("out", "output")):
         table.chain(chain, hook=hook)
     needed = False
@@ -30,7 +31,7 @@ def wanted(network: str, config: Config, ipv4: IPv4Interface | None, ipv6: IPv6I
             _forwarding(table, network, version, as_bool(config.get(f"ipv{version}.routing"), True))
             needed = True
         if as_bool(config.get(f"ipv{version}.nat")):
-            _masquerade(table, network, gateway)
+            _masquerade(table, network, gateway, config.get(f"ipv{version}.nat.address", ""))
             needed = True
     return table if needed else None
 
@@ -56,7 +57,7 @@ def _forwarding(table: nft.Table, network: str, version: int, allowed: bool) -> 
         table.rule("fwd", _family(version), nft.meta(direction, network), verdict)
 
 
-def _masquerade(table: nft.Table, network: str, gateway: IPv4Interface | IPv6Interface) -> None:
+def _masquerade(table: nft.Table, network: str, gateway: IPv4Interface | IPv6Interface, address: str) -> None:
     protocol = "ip" if gateway.version == 4 else "ip6"
     subnet = nft.prefix(str(gateway.network.network_address), gateway.network.prefixlen)
     table.rule(
@@ -65,5 +66,5 @@ def _masquerade(table: nft.Table, network: str, gateway: IPv4Interface | IPv6Int
         nft.match({"meta": {"key": "oifname"}}, network, "!="),
         nft.field(protocol, "saddr", subnet),
         nft.field(protocol, "daddr", subnet, "!="),
-        nft.MASQUERADE,
+        nft.sent_from(protocol, address) if address else nft.MASQUERADE,
     )

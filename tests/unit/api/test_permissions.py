@@ -82,6 +82,7 @@ TABLE: dict[str, set[str]] = {
     "GET /1.0/metrics": ALL,
     "GET /1.0/networks": INSIDE,
     "GET /1.0/network-acls": INSIDE,
+    "GET /1.0/network-allocations": INSIDE,
     "GET /1.0/network-acls/{name}": INSIDE,
     "POST /1.0/network-acls": OWN,
     "* /1.0/network-acls/{name}": OWN,

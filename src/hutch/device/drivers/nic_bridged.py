@@ -67,7 +67,7 @@ class Driver(VethNic):
                 wanted = replace(wanted, **{f"ipv{version}": await network.address_for(wanted, version)})
         await network.reserve(wanted)
         sources = [self._sources(version, getattr(wanted, f"ipv{version}")) for version in (4, 6)]
-        return self._attachment(network.name, int(network.config.get("bridge.mtu") or 1500), *sources)
+        return self._attachment(network.name, network.mtu, *sources)
 
     def _attachment(self, bridge: str, mtu: int, ipv4: Sequence[str] | None, ipv6: Sequence[str] | None) -> Attachment:
         return Attachment(

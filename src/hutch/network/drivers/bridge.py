@@ -1,6 +1,7 @@
 """A managed bridge: a Linux bridge with addresses, dnsmasq and an nftables table of its own."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,17 +9,18 @@ from ipaddress import IPv4Interface, IPv6Interface, IPv6Network, ip_address, ip_
 from pathlib import Path
 from typing import Any
 
-from hutch.errors import Conflict, Invalid, NotFound
+from hutch.errors import Conflict, HutchError, Invalid, NotFound
 from hutch.kernel import ip, nft, sysctl
 from hutch.kernel.ip import Interface
 from hutch.kernel.run import run
-from hutch.network import acl, coexist, dnsmasq, firewall, forward, interfaces, leases, reservations, subnets
+from hutch.network import acl, coexist, dnsmasq, firewall, forward, interfaces, leases, reservations, subnets, tunnels
 from hutch.network.base import Lease, NetworkDriver, Reservation
 from hutch.schema.acl import AclRecord
 from hutch.schema.base import Config
 from hutch.schema.forward import ForwardRecord
 from hutch.schema.keys.base import as_bool, check_all
 from hutch.schema.keys.network import BRIDGE, interface_name, ranges4, ranges6
+from hutch.schema.keys.network import subnets as subnets_of
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ class Driver(NetworkDriver):
         self.dnsmasq = dnsmasq.Dnsmasq(path)
         self._judges = True
         self._has_rules = False
+        self._joined: Sequence[str] = ()
+        self._routed: set[str] = set()
         self._mark = f"hutch:{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
 
     @classmethod
@@ -43,7 +47,9 @@ class Driver(NetworkDriver):
         cls, name: str, config: Config, *, old: Config | None = None, others: Iterable[Config] = ()
     ) -> Config:
         interface_name(name)
-        check_all(f"network {name!r}", config, BRIDGE, free=("user.", "volatile."))
+        check_all(f"network {name!r}", config, BRIDGE, free=("user.", "volatile.", "tunnel."))
+        tunnels.of(name, config)
+        await _check_ports(name, config)
         settled = {key: value for key, value in config.items() if value}
         used = await subnets.taken(name, others)
         if old is None:
@@ -60,6 +66,8 @@ class Driver(NetworkDriver):
             raise Conflict(f"Network interface {self.name!r} already exists and is not a network of this server")
         await asyncio.to_thread(self.path.mkdir, parents=True, exist_ok=True)
         await self._link(found)
+        await self._join()
+        await self._routes()
         await asyncio.to_thread(self._routing)
         await self._firewall()
         await self._forward()
@@ -74,6 +82,9 @@ class Driver(NetworkDriver):
         await coexist.withdraw(self.name)
         found = await ip.interface(self.name)
         if found is not None and found.alias == self._mark:
+            for link in await ip.interfaces():
+                if link.alias.startswith(f"{self._mark}-"):
+                    await ip.delete(link.name)
             await ip.delete(self.name)
 
     async def update(self, config: Config) -> None:
@@ -186,6 +197,10 @@ class Driver(NetworkDriver):
         return [link.name for link in await ip.interfaces() if link.master == self.name]
 
     @property
+    def mtu(self) -> int:
+        return int(self.config.get("bridge.mtu") or (tunnels.MTU if tunnels.of(self.name, self.config) else 1500))
+
+    @property
     def ipv4(self) -> IPv4Interface | None:
         value = self.config.get("ipv4.address", "none")
         return None if value in ("none", "") else IPv4Interface(value)
@@ -220,10 +235,46 @@ class Driver(NetworkDriver):
         if found is None:
             raise NotFound(f"the bridge {self.name!r} was removed while it was being made")
         await asyncio.to_thread(self._before_up)
-        mtu = int(self.config.get("bridge.mtu", "1500"))
-        lines = [f"link set dev {self.name} mtu {mtu}"] if found.mtu != mtu else []
+        lines = [f"link set dev {self.name} mtu {self.mtu}"] if found.mtu != self.mtu else []
         lines += [f"link set dev {self.name} address {hwaddr}"] if found.hwaddr != hwaddr else []
         await ip.batch(*lines, *self._addresses(found), *([] if found.up else [f"link set dev {self.name} up"]))
+
+    async def _join(self) -> None:
+        """Tunnels and interfaces of the host as ports: those that are wanted, and none that were."""
+        links = {link.name: link for link in await ip.interfaces()}
+        wanted = {each.link: each for each in tunnels.of(self.name, self.config)}
+        own = {link.name: link.alias for link in links.values() if link.alias.startswith(f"{self._mark}-")}
+        lines = [
+            f"link delete dev {name}"
+            for name, alias in own.items()
+            if name not in wanted or alias != f"{self._mark}-{wanted[name].mark}"
+        ]
+        for name, tunnel in wanted.items():
+            if own.get(name) != f"{self._mark}-{tunnel.mark}":
+                if name in links and name not in own:
+                    raise Conflict(f"Network interface {name!r} already exists and is not a tunnel of this network")
+                lines += [tunnel.line(), f"link set dev {name} alias {self._mark}-{tunnel.mark}"]
+                lines += [f"link set dev {name} mtu {self.mtu} master {self.name} up"]
+        ports = [each for each in _names_of(self.config.get("bridge.external_interfaces", "")) if each in links]
+        lines += [f"link set dev {each} master {self.name} up" for each in ports if links[each].master != self.name]
+        for link in links.values():
+            if link.master == self.name and link.name not in ports and link.name in self._joined:
+                lines.append(f"link set dev {link.name} nomaster")
+        self._joined = ports
+        await ip.batch(*lines)
+
+    async def _routes(self) -> None:
+        wanted = {
+            each
+            for version in (4, 6)
+            if (value := self.config.get(f"ipv{version}.routes"))
+            for each in subnets_of(version, value)
+        }
+        for each in self._routed - wanted:
+            with contextlib.suppress(HutchError):
+                await ip.batch(f"route delete {each} dev {self.name} proto static")
+        await ip.batch(*(f"route replace {each} dev {self.name} proto static" for each in sorted(wanted)))
+        self._routed = wanted
 
     def _before_up(self) -> None:
         sysctl.write("0" if self.ipv6 else "1", "net", "ipv6", "conf", self.name, "disable_ipv6")
@@ -295,6 +346,17 @@ class Driver(NetworkDriver):
             gateway = self.ipv6 if lease.is_ipv6 else self.ipv4
             if gateway is not None and lease.belongs_to(nic, named=self._names):
                 leases.give_back(self.name, str(gateway.ip), lease, server)
+
+
+async def _check_ports(name: str, config: Config) -> None:
+    for each in _names_of(config.get("bridge.external_interfaces", "")):
+        found = await ip.interface(each)
+        if found is None:
+            raise Invalid(f"network {name!r}: bridge.external_interfaces: there is no interface {each!r}")
+        if found.master not in ("", name) or any(item.scope == "global" for item in found.addresses):
+            raise Invalid(
+                f"network {name!r}: bridge.external_interfaces: {each!r} is in use: it has addresses, or a master"
+            )
 
 
 def _names_of(value: str) -> tuple[str, ...]:

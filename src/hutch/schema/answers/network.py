@@ -30,6 +30,17 @@ class NetworkLease(Answer):
     location: str
 
 
+class Allocation(Answer):
+    """An address that a network has given out; `type` is network, network-forward, instance or uplink."""
+
+    address: str
+    used_by: str
+    type: str
+    hwaddr: str
+    nat: bool
+    network: str
+
+
 class NetworkCounters(Answer):
     bytes_received: int
     bytes_sent: int

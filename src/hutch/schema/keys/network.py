@@ -4,7 +4,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 
 from hutch.errors import Invalid
-from hutch.schema.keys.base import Key, boolean, choice, text
+from hutch.schema.keys.base import Key, as_int, boolean, choice, integer, one_of, text
 
 
 def interface_name(value: str) -> str:
@@ -136,6 +136,32 @@ def domains(value: str) -> list[str]:
     return [domain(part.strip()) for part in value.split(",")]
 
 
+def _interfaces(value: str) -> list[str]:
+    return [interface_name(part.strip()) for part in value.split(",")]
+
+
+def _ip(value: str) -> object:
+    return address(6 if ":" in value else 4, value)
+
+
+def _count(value: str) -> int:
+    if not 0 <= (number := as_int(value)) <= 65535:
+        raise Invalid(f"invalid number {number}: 0 to 65535 is expected")
+    return number
+
+
+TUNNEL: dict[str, Key] = {
+    "protocol": Key("vxlan or gre", check=one_of("vxlan", "gre"), required=True),
+    "local": Key("The host's address", "IP address", check=_ip),
+    "remote": Key("The other host's address", "IP address", check=_ip),
+    "group": Key("Multicast address of vxlan without remote", "IP address", "239.0.0.1", check=_ip),
+    "id": integer("Number of the vxlan", "1"),
+    "interface": Key("Interface for the multicast of vxlan", check=interface_name),
+    "port": Key("Port of vxlan", "integer", "0", check=_count),
+    "ttl": Key("How far the multicast of vxlan goes", "integer", "1", check=_count),
+}
+"""The keys tunnel.NAME.*, without that prefix."""
+
 ACLS: dict[str, Key] = {
     "security.acls": text("ACLs that judge what guests send and receive, comma separated"),
     "security.acls.default.ingress.action": choice(
@@ -147,6 +173,9 @@ ACLS: dict[str, Key] = {
 }
 
 BRIDGE: dict[str, Key] = {
+    "bridge.external_interfaces": Key(
+        "Interfaces of the host that join the bridge, comma separated; they have no addresses", check=_interfaces
+    ),
     "bridge.hwaddr": Key("MAC address of the bridge", "MAC address", check=hwaddr),
     "bridge.mtu": Key("MTU of the bridge and of what is attached to it", "integer", "1500", check=mtu),
     "dns.domain": Key("Domain that guests' names are in", "string", "lxd", check=domain),
@@ -163,6 +192,13 @@ BRIDGE: dict[str, Key] = {
     "ipv4.dhcp.ranges": Key("Ranges to lease, FIRST-LAST, comma separated", "string", "all addresses", check=ranges4),
     "ipv4.firewall": boolean("Whether to make firewall rules for this network", "true"),
     "ipv4.nat": boolean("Whether to masquerade; true when ipv4.address is auto on creation"),
+    "ipv4.nat.address": Key("Address that masqueraded packets come from", "IPv4 address", "the way out's", check=ipv4),
+    "ipv4.nat.order": choice(
+        "Whether the rules of NAT stand before or after others'", "before", "after", default="before"
+    ),
+    "ipv4.routes": Key(
+        "More subnets that the host reaches by the bridge, comma separated", "IPv4 subnets", check=subnets4
+    ),
     "ipv4.routing": boolean("Whether to route traffic in and out of the bridge", "true"),
     "ipv6.address": Key("Address of the bridge, CIDR; none, or auto for a free subnet", "CIDR", "auto", check=gateway6),
     "ipv6.dhcp": boolean("Whether to give information by DHCPv6", "true"),
@@ -171,6 +207,13 @@ BRIDGE: dict[str, Key] = {
     "ipv6.dhcp.stateful": boolean("Whether addresses are given by DHCPv6 instead of made by guests (SLAAC)"),
     "ipv6.firewall": boolean("Whether to make firewall rules for this network", "true"),
     "ipv6.nat": boolean("Whether to masquerade; true when ipv6.address is auto on creation"),
+    "ipv6.nat.address": Key("Address that masqueraded packets come from", "IPv6 address", "the way out's", check=ipv6),
+    "ipv6.nat.order": choice(
+        "Whether the rules of NAT stand before or after others'", "before", "after", default="before"
+    ),
+    "ipv6.routes": Key(
+        "More subnets that the host reaches by the bridge, comma separated", "IPv6 subnets", check=subnets6
+    ),
     "ipv6.routing": boolean("Whether to route traffic in and out of the bridge", "true"),
     "raw.dnsmasq": text("Lines for dnsmasq's configuration file"),
     "security.acls.default.ingress.logged": boolean(

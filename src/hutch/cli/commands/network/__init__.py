@@ -208,3 +208,14 @@ def _detach(owner: Owner, options: Options) -> None:
 
 def _is_on(device: dict[str, str], network: str) -> bool:
     return device.get("type") == "nic" and network in (device.get("network"), device.get("parent"))
+
+
+@command(table.format_argument(), example="hutch network list-allocations")
+def list_allocations(session: Session, options: Options) -> None:
+    """List the addresses that networks have given out."""
+    found = session.client.get("/1.0/network-allocations") or []
+    rows = [
+        [each["used_by"], each["address"], each["type"], "YES" if each["nat"] else "NO", each["hwaddr"]]
+        for each in found
+    ]
+    table.show(options.format, ["USED BY", "ADDRESS", "TYPE", "NAT", "MAC ADDRESS"], rows, found)
