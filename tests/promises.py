@@ -105,6 +105,7 @@ PROMISES = {
     "network_allocations": "functional/test_network_tunnels.py::test_allocations_name_who_has_each_address",
     "network_nat_order": "functional/test_network_tunnels.py::test_nat_uses_the_address_that_it_is_given",
     "network_routes": "functional/test_network_tunnels.py::test_routes_lead_to_the_bridge",
+    "network_dns_records": "functional/test_network_zones.py::test_records_by_hand_are_in_the_zone",
     "network_acl": "functional/test_network_acls.py::test_rules_hold_between_guests_and_towards_the_host",
     "network_dns": "functional/test_network.py::test_dynamic_names_are_what_guests_call_themselves",
     "network_dns_search": "unit/network/test_dnsmasq.py::test_guests_are_told_gateway_mtu_and_search_domains",

@@ -20,7 +20,7 @@ from hutch import __version__, registry
 from hutch.access.projects import Kind
 from hutch.api import routes, wire
 from hutch.api.routes import metrics
-from hutch.daemon import listen
+from hutch.daemon import dns, listen
 from hutch.daemon.config import Options
 from hutch.daemon.doors import Doors
 from hutch.daemon.notify import notify
@@ -218,7 +218,7 @@ class Late:
     """The HTTPS listeners by their settings, which the verbs are given before the applications that they serve are built."""
 
     def __init__(self) -> None:
-        self.listeners: dict[str, listen.Https] = {}
+        self.listeners: dict[str, listen.Https | dns.Dns] = {}
 
     async def __call__(self, key: str, address: str) -> None:
         await self.listeners[key].listen(address)
@@ -233,7 +233,7 @@ async def _serve(options: Options, parts: Parts, https: Late, stack: AsyncExitSt
     alone = await _application(parts, callers, [metrics.routes], stack)
     for token in parts.state.tokens.all():
         await certificates.announce(parts, token)
-    for key, served in zip(server.LISTENERS, (runner, alone), strict=True):
+    for key, served in zip(server.HTTPS, (runner, alone), strict=True):
         assert served.server is not None
         listener = https.listeners[key] = listen.Https(served.server, options.directory, options.tls)
         stack.push_async_callback(listener.close)
@@ -243,6 +243,10 @@ async def _serve(options: Options, parts: Parts, https: Late, stack: AsyncExitSt
         theirs = await _application(parts, listen.Users(parts.state, None), families, stack)
         place = listen.unix_socket(options.directory / "unix.socket.user", options.users)
         await web.SockSite(theirs, place).start()
+    names = https.listeners["core.dns_address"] = dns.Dns(parts)
+    stack.push_async_callback(names.close)
+    if address := server.settings(parts).config.get("core.dns_address", ""):
+        await _tried(f"DNS on {address}", partial(names.listen, address))
     own = listen.unix_socket(options.directory / "unix.socket", options.group)
     await web.SockSite(runner, own).start()
 

@@ -57,6 +57,7 @@ EXTENSIONS = [
     "network_dns",
     "network_routes",
     "network_nat_order",
+    "network_dns_records",
     "network_acl",
     "network_allocations",
     "network_forward",

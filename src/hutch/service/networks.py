@@ -14,7 +14,7 @@ from hutch.network import drivers, interfaces
 from hutch.network.base import NetworkDriver
 from hutch.schema.base import Config, strings
 from hutch.schema.network import NetworkPut, NetworkRecord
-from hutch.service import acls, allow, uses, warnings
+from hutch.service import acls, allow, uses, warnings, zones
 from hutch.service.parts import Parts
 
 
@@ -114,6 +114,7 @@ async def create(parts: Parts, project: str, wanted: NetworkPut) -> NetworkRecor
             raise AlreadyExists("The network already exists")
         config = await driver.check(wanted.name, strings(wanted.config), others=_others(parts, wanted.name))
         acls.check_names(parts, project, config)
+        zones.check_names(parts, config)
         if wanted.name in await unmanaged():
             raise AlreadyExists(f"An interface {wanted.name!r} already exists on this host: choose another name")
         record = NetworkRecord(
@@ -161,6 +162,7 @@ async def put(
         config = {key: value for key, value in config.items() if value != ""}
         config = await driver_class(record.type).check(name, config, old=record.config, others=_others(parts, name))
         acls.check_names(parts, project, config)
+        zones.check_names(parts, config)
         network = running(parts, name)
         description = record.description if wanted.description is None and merge else wanted.description or ""
         try:

@@ -135,14 +135,14 @@ async def addresses(parts: Parts) -> list[str]:
     ]
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """`[::]:8443`, `10.0.0.1`, `:9000` as host and port; 8443 is the port when none is given."""
+def split_address(text: str, usual: int = 8443) -> tuple[str, int]:
+    """`[::]:8443`, `10.0.0.1`, `:9000` as host and port; `usual` is the port when none is given."""
     match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d+))?", text)
     if match is None:
         if re.fullmatch(r"[0-9a-fA-F:.]+", text):
-            return text, 8443
+            return text, usual
         raise Invalid(f"invalid address {text!r}: HOST, HOST:PORT or [IPV6]:PORT is expected")
-    port = int(match[2] or 8443)
+    port = int(match[2] or usual)
     if not 0 < port < 65536:
         raise Invalid(f"invalid port {port} in the address {text!r}")
     return match[1].strip("[]"), port
@@ -152,7 +152,8 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-LISTENERS = ("core.https_address", "core.metrics_address")
+HTTPS = ("core.https_address", "core.metrics_address")
+LISTENERS = (*HTTPS, "core.dns_address")
 
 
 async def put(parts: Parts, config: dict[str, Any] | None, *, merge: bool) -> None:

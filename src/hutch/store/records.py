@@ -24,6 +24,7 @@ from hutch.schema.project import ProjectRecord
 from hutch.schema.server import ServerRecord
 from hutch.schema.storage import PoolRecord, VolumeRecord, VolumeSnapshotRecord
 from hutch.schema.warning import WarningRecord
+from hutch.schema.zone import DnsRecord, ZoneRecord
 from hutch.store.base import Store
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -109,6 +110,10 @@ class State:
         self.acls = Table("/acls/", AclRecord, lambda r: (r.project, r.name), "Network ACL not found")
         self.forwards = Table(
             "/forwards/", ForwardRecord, lambda r: (r.project, r.network, r.listen_address), "Network forward not found"
+        )
+        self.zones = Table("/zones/", ZoneRecord, lambda r: (r.project, r.name), "Network zone not found")
+        self.zone_records = Table(
+            "/zone-records/", DnsRecord, lambda r: (r.project, r.zone, r.name), "Network zone record not found"
         )
         self.pools = Table("/pools/", PoolRecord, lambda r: (r.name,), "Storage pool not found")
         self.volumes = Table(

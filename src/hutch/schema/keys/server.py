@@ -40,6 +40,7 @@ def _types(value: str) -> object:
 
 KEYS: dict[str, Key] = {
     "backups.compression_algorithm": text("Compression of new backups", "zstd"),
+    "core.dns_address": text("Address and port to serve DNS zones on, :5353 for example; empty: nowhere"),
     "core.https_address": text("Address and port to serve HTTPS on, [::]:8443 for all; empty: only the Unix socket"),
     "core.https_allowed_credentials": boolean(
         "Whether pages of other origins may send the client's credentials", "false"
