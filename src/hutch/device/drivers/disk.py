@@ -27,6 +27,7 @@ class Driver(Device):
     """The mount is made here, with its id map, at DIR/instances/PROJECT/NAME/devices/DEVICE; the runtime binds it from there."""
 
     keys = DISK
+    tunable = frozenset({"limits.read", "limits.write", "limits.max", "size"})
 
     @property
     def moves(self) -> bool:

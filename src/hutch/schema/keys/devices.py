@@ -114,6 +114,11 @@ NIC_ROUTED: dict[str, Key] = _VETH | {
     "ipv6.host_address": Key("Address of the host's end", "IPv6 address", "fe80::1", check=ipv6),
 }
 
+
+def _rate(value: str) -> object:
+    return value if re.fullmatch(r"[1-9]\d*\s*iops", value) else as_bytes(value)
+
+
 DISK: dict[str, Key] = {
     "path": Key("Path inside the instance; / is the root filesystem", check=inside, required=True, live=False),
     "source": text("Path on the host, or with pool the name of a custom volume"),
@@ -124,6 +129,9 @@ DISK: dict[str, Key] = {
     "optional": boolean("The opposite of `required`, LXD's earlier word"),
     "recursive": boolean("Whether what is mounted below the source comes with it"),
     "shift": boolean("Whether owners are shifted, so that root's files are the guest's root's"),
+    "limits.read": Key("The most that is read: bytes a second, or 500iops", "bytes/s or iops", check=_rate),
+    "limits.write": Key("The most that is written: bytes a second, or 500iops", "bytes/s or iops", check=_rate),
+    "limits.max": Key("limits.read and limits.write in one", "bytes/s or iops", check=_rate),
     "propagation": choice("Whether later mounts below are seen", "private", "slave", "rprivate", "rslave"),
 }
 

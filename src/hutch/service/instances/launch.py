@@ -18,7 +18,7 @@ from hutch.schema.instance import InstanceRecord
 from hutch.schema.keys import instance as keys
 from hutch.schema.keys import walls
 from hutch.service import guest
-from hutch.service.instances import cpus, expand, isolate, limits, surroundings, volume
+from hutch.service.instances import cpus, expand, isolate, limits, surroundings, throttle, volume
 from hutch.service.instances import stateful as state
 from hutch.service.parts import Parts
 
@@ -70,7 +70,7 @@ async def arrange(parts: Parts, record: InstanceRecord, undo: AsyncExitStack, *,
         idmap=idmap,
         console=slave,
         environment=_prefixed(config, "environment."),
-        limits=limits.of(config) | pinned,
+        limits=limits.of(config) | await throttle.of(parts, devices) | pinned,
         rlimits=_prefixed(config, "limits.kernel."),
         sysctls=_prefixed(config, "linux.sysctl."),
         syscalls=_syscalls(config),

@@ -14,7 +14,7 @@ from hutch.schema.base import Config, Devices, strings
 from hutch.schema.instance import InstancePut, InstanceRecord
 from hutch.schema.keys import instance as keys
 from hutch.service import allow, guest
-from hutch.service.instances import cpus, expand, limits, render, rules, surroundings, volume
+from hutch.service.instances import cpus, expand, limits, render, rules, surroundings, throttle, volume
 from hutch.service.parts import Parts, instance_lock
 
 
@@ -133,11 +133,21 @@ async def apply(
             back = {key: old_limits.get(key, limits.LIFTED[key]) for key in changed}
             undo.push_async_callback(parts.runtime.set_limits, record.project, record.name, back)
             await parts.runtime.set_limits(record.project, record.name, changed)
+        await _throttle(parts, record, before[1], after[1], undo)
         await _pin(parts, (record.project, record.name), before[0], after[0], undo)
         record = await _replug(parts, record, running, before, after, undo)
         await _resize(parts, record, before[1], after[1])
         undo.pop_all()
     return record
+
+
+async def _throttle(
+    parts: Parts, record: InstanceRecord, before: Devices, after: Devices, undo: AsyncExitStack
+) -> None:
+    old, new = await throttle.of(parts, before), await throttle.of(parts, after)
+    if changed := throttle.changes(old, new):
+        undo.push_async_callback(parts.runtime.set_limits, record.project, record.name, throttle.changes(new, old))
+        await parts.runtime.set_limits(record.project, record.name, changed)
 
 
 async def _pin(parts: Parts, key: tuple[str, str], before: Config, after: Config, undo: AsyncExitStack) -> None:
