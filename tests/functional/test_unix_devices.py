@@ -1,12 +1,14 @@
 """Device files of the host inside guests: unix-char and unix-block."""
 
+import os
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.hosts import ApiError, Host
+from tests.hosts import ApiError, Host, wait_until
 
 Guest = Callable[..., str]
 
@@ -85,3 +87,26 @@ def test_devices_that_make_no_sense_are_refused(host: Host, settings: dict[str, 
 def test_a_device_of_the_other_kind_is_refused(host: Host, guest: Guest) -> None:
     with pytest.raises(ApiError, match="/dev/null is not a block device"):
         guest(devices={"it": {"type": "unix-block", "source": "/dev/null", "path": "/dev/it"}})
+
+
+def test_a_device_that_is_not_required_comes_and_goes_with_the_hosts(host: Host, guest: Guest, tmp_path: Path) -> None:
+    node = tmp_path / "later" / "zero"
+    device = {"type": "unix-char", "source": str(node), "path": "/dev/later", "required": "false"}
+    name = guest(devices={"it": device})
+
+    def present() -> bool:
+        return host.exec(name, "test", "-c", "/dev/later", check=False).returncode == 0
+
+    assert not present()
+    node.parent.mkdir()
+    os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    wait_until(present, what="the guest has the device")
+    assert host.exec(name, "sh", "-c", "head -c 2 /dev/later | od -An -tx1").stdout.split() == ["00", "00"]
+    node.unlink()
+    wait_until(lambda: not present(), what="the device is gone")
+
+    host.restart()
+    os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(1, 5))
+    wait_until(present, what="the guest has it again")
+    host.power(name, "restart", force=True)
+    assert present()

@@ -25,13 +25,14 @@ from hutch.daemon.config import Options
 from hutch.daemon.doors import Doors
 from hutch.daemon.notify import notify
 from hutch.errors import HutchError
+from hutch.kernel.inotify import PathWatch
 from hutch.kernel.run import run
 from hutch.runtime import drivers as runtimes
 from hutch.runtime.console import Consoles
 from hutch.runtime.proxies import Proxies
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
-from hutch.service import certificates, firewall, images, loki, networks, notes, pools, scheduler, server, warnings
+from hutch.service import certificates, firewall, hotplug, images, loki, networks, notes, pools, scheduler, server, warnings
 from hutch.service.backups import keep
 from hutch.service.instances import boot, power
 from hutch.service.migration import live_moves, stage
@@ -98,6 +99,12 @@ async def _build(options: Options, lifetime: Lifetime, stalls: Selector, https: 
     proxies = Proxies(directory)
     stack.callback(proxies.stop)
 
+    def moved(key: str) -> None:
+        parts.tasks.spawn(hotplug.follow(parts, key), f"hot plug of {key}")
+
+    paths = PathWatch(moved)
+    stack.callback(paths.close)
+
     def ended(project: str, name: str, target: str) -> None:
         parts.tasks.spawn(power.ended(parts, project, name, target), f"end of instance {name}")
 
@@ -116,6 +123,7 @@ async def _build(options: Options, lifetime: Lifetime, stalls: Selector, https: 
         runtime=runtime,
         consoles=consoles,
         proxies=proxies,
+        paths=paths,
         lifetime=lifetime,
         stalls=stalls,
         boot=options.boot,

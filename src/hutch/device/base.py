@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hutch.kernel.idmap import IdMap
+from hutch.kernel.inotify import PathWatch
 from hutch.network.base import NetworkDriver
 from hutch.runtime.base import Running
 from hutch.runtime.plan import LaunchPlan
@@ -37,6 +38,7 @@ class Context:
     pool: Callable[[str], StorageDriver]
     devices: Devices
     proxies: Proxies | None
+    paths: PathWatch | None
     volume: Callable[[str, str], VolumeRecord]
     folders: Sequence[str] = ()
 
@@ -97,6 +99,9 @@ class Device(ABC):
 
     async def plug(self, running: Running) -> None:
         """Give the device to a running guest."""
+
+    async def follow(self, running: Running) -> None:
+        """A path of the host that the device gave to the context's `paths` may have come or gone."""
 
     async def mend(self, tables: Collection[str]) -> None:
         """Make firewall tables again that somebody has removed; `tables` are there."""

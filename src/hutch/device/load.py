@@ -9,6 +9,7 @@ from hutch import registry
 from hutch.device import drivers, idmaps
 from hutch.device.base import Context, Device
 from hutch.errors import Invalid, NotFound
+from hutch.kernel.inotify import PathWatch
 from hutch.network.base import NetworkDriver
 from hutch.runtime.proxies import Proxies
 from hutch.schema.base import Config, Devices
@@ -29,6 +30,7 @@ def context(
     volume: Callable[[str, str], VolumeRecord] | None = None,
     devices: Devices | None = None,
     proxies: Proxies | None = None,
+    paths: PathWatch | None = None,
 ) -> Context:
     """The surroundings of an instance's devices; `device` puts each one's own volatile values in."""
     return Context(
@@ -43,6 +45,7 @@ def context(
         volume=volume or _no_volume,
         devices=devices or {},
         proxies=proxies,
+        paths=paths,
     )
 
 

@@ -42,7 +42,24 @@ class NodeDevice(Device):
         plan.mounts.append(Mount(str(self._point), self._target, options="bind,create=file"))
         plan.device_rules.append(DeviceRule(await asyncio.to_thread(self._rule)))
 
+    async def started(self, running: Running) -> None:
+        if self.context.paths is not None and not self._required and not self.config.get("major"):
+            self.context.paths.add(self._key, Path(self._source))
+
+    async def follow(self, running: Running) -> None:
+        there = await asyncio.to_thread(Path(self._source).exists)
+        given = await asyncio.to_thread(self._point.exists)
+        if there and not given:
+            await self._give(running)
+        elif given and not there:
+            await run(self._command(running, "remove"))
+            await asyncio.to_thread(self._remove)
+
     async def plug(self, running: Running) -> None:
+        await self._give(running)
+        await self.started(running)
+
+    async def _give(self, running: Running) -> None:
         if not await self._prepare():
             return
         if not self.context.idmap:
@@ -56,7 +73,17 @@ class NodeDevice(Device):
         await self.release()
 
     async def release(self) -> None:
+        if self.context.paths is not None:
+            self.context.paths.drop(self._key)
         await asyncio.to_thread(self._remove)
+
+    @property
+    def _key(self) -> str:
+        return f"{self.context.project}/{self.context.instance}/{self.name}"
+
+    @property
+    def _required(self) -> bool:
+        return as_bool(self.config.get("required"), True)
 
     @property
     def _source(self) -> str:
@@ -78,7 +105,7 @@ class NodeDevice(Device):
         try:
             await asyncio.to_thread(self._make)
         except NotFound:
-            if as_bool(self.config.get("required"), True):
+            if self._required:
                 raise
             return False
         return True

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hutch.device.base import Device
+from hutch.kernel.inotify import PathWatch
 from hutch.network.base import NetworkDriver
 from hutch.runtime.base import Runtime
 from hutch.runtime.console import Consoles
@@ -56,6 +57,7 @@ class Parts:
     runtime: Runtime
     consoles: Consoles
     proxies: Proxies
+    paths: PathWatch
     lifetime: Lifetime
     stalls: Selector
     boot: str

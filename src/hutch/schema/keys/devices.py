@@ -156,7 +156,9 @@ UNIX: dict[str, Key] = {
     "mode": Key("Mode of the device inside", "integer", "0660", check=_mode),
     "uid": Key("Owner of the device inside", "integer", "0", check=_number),
     "gid": Key("Group of the device inside", "integer", "0", check=_number),
-    "required": boolean("Whether the instance cannot start without the device", "true"),
+    "required": boolean(
+        "Whether the instance cannot start without the device; otherwise it comes and goes with the host's", "true"
+    ),
 }
 
 NONE: dict[str, Key] = {}

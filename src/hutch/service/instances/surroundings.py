@@ -23,7 +23,9 @@ def context(parts: Parts, project: str, name: str, config: Config, devices: Devi
         return found
 
     networks = networks_of(parts, project)
-    found = load.context(parts.directory, project, name, config, networks, parts.pools, volume, devices, parts.proxies)
+    found = load.context(
+        parts.directory, project, name, config, networks, parts.pools, volume, devices, parts.proxies, parts.paths
+    )
     return replace(found, folders=disk_paths(parts.state.projects.get(project).config))
 
 
