@@ -7,7 +7,7 @@ import pytest
 
 from tests.functional.test_network import network, tables
 from tests.functional.test_proxy import echo, inside, say
-from tests.hosts import ApiError, Host
+from tests.hosts import ApiError, Host, wait_until
 
 __all__ = ["network"]
 
@@ -168,3 +168,31 @@ def test_acls_by_command(host: Host) -> None:
         run("network", "acl", "unset", "shop", "user.owner")
         run("network", "acl", "rename", "shop", "store")
         run("network", "acl", "delete", "store")
+
+
+def test_rules_speak_of_ipv6_and_ranges_and_may_be_logged(
+    host: Host, acl: Rules, network: Callable[..., str], guest: Guest
+) -> None:
+    rules = acl(
+        ingress=[
+            {"action": "allow", "protocol": "icmp6", "icmp_type": "128", "source": "fd42:77::/64", "state": "logged"},
+            {
+                "action": "drop",
+                "protocol": "udp",
+                "source": "10.201.4.9-10.201.4.20,fd42:77::9",
+                "source_port": "1-9,11",
+            },
+        ],
+        egress=[{"action": "allow", "state": "logged"}],
+    )
+    name = network(ipv4_address="10.201.4.1/24", ipv6_address="fd42:77::1/64")
+    keys = {"security.acls": rules, "security.acls.default.ingress.logged": "true"}
+    host.call("PATCH", f"/1.0/networks/{name}", {"config": keys})
+    one, two = guest(devices=nic(name)), guest(devices=nic(name))
+    target = host.address_of(two, "inet6")
+    host.address_of(one, "inet6")
+    ping = ("ping", "-6", "-c", "1", "-W", "1", target)
+    wait_until(lambda: host.exec(one, *ping, check=False).returncode == 0, what="a ping by IPv6")
+    assert not pings(host, one, host.address_of(two))
+    host.call("PATCH", f"/1.0/network-acls/{rules}", {"ingress": []})
+    assert host.exec(one, *ping, check=False).returncode != 0
