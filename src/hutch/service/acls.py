@@ -15,6 +15,7 @@ from hutch.schema.base import Config, strings
 from hutch.schema.keys.base import check_all
 from hutch.schema.keys.proxy import port_numbers
 from hutch.service import uses
+from hutch.service.merging import merged
 from hutch.service.parts import Parts
 
 LOCK = "networks"
@@ -100,11 +101,8 @@ async def put(
     async with parts.locks.hold(LOCK):
         record = parts.state.acls.get(project, name)
         check(record)
-        config = (record.config if merge else {}) | strings(wanted.config)
         changed = replace(
-            record,
-            description=record.description if wanted.description is None and merge else wanted.description or "",
-            config={key: value for key, value in config.items() if value != ""},
+            merged(record, wanted, merge=merge),
             ingress=record.ingress if wanted.ingress is None and merge else wanted.ingress or [],
             egress=record.egress if wanted.egress is None and merge else wanted.egress or [],
         )

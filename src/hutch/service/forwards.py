@@ -15,6 +15,7 @@ from hutch.schema.forward import ForwardPort, ForwardPut, ForwardRecord
 from hutch.schema.keys.base import check_all
 from hutch.schema.keys.forward import FORWARD
 from hutch.schema.keys.proxy import port_numbers
+from hutch.service.merging import merged
 from hutch.service.parts import Parts
 
 
@@ -81,11 +82,8 @@ async def put(
         bridge = _bridge(parts, project, network)
         record = find(parts, project, network, address)
         check(record)
-        config = (record.config if merge else {}) | strings(wanted.config)
         changed = replace(
-            record,
-            description=record.description if wanted.description is None and merge else wanted.description or "",
-            config={key: value for key, value in config.items() if value != ""},
+            merged(record, wanted, merge=merge),
             ports=record.ports if wanted.ports is None and merge else wanted.ports or [],
         )
         _check(parts, bridge, changed)

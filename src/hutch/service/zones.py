@@ -18,6 +18,7 @@ from hutch.schema.keys.network import domain, domains
 from hutch.schema.network import NetworkRecord
 from hutch.schema.zone import DnsEntry, DnsRecord, DnsRecordPut, ZonePut, ZoneRecord
 from hutch.service import networks
+from hutch.service.merging import merged
 from hutch.service.parts import Parts
 
 _TTL = 300
@@ -84,12 +85,7 @@ async def put(
     async with parts.locks.hold("zones"):
         record = parts.state.zones.get(project, name)
         check(record)
-        config = (record.config if merge else {}) | strings(wanted.config)
-        changed = replace(
-            record,
-            description=record.description if wanted.description is None and merge else wanted.description or "",
-            config={key: value for key, value in config.items() if value != ""},
-        )
+        changed = merged(record, wanted, merge=merge)
         keys.check(f"zone {name!r}", changed.config)
         await parts.state.put(changed)
     parts.events.lifecycle("network-zone-updated", url(project, name), project)
@@ -136,12 +132,9 @@ async def put_record(
     async with parts.locks.hold("zones"):
         record = parts.state.zone_records.get(project, zone, name)
         check(record)
-        config = (record.config if merge else {}) | strings(wanted.config)
         changed = replace(
-            record,
-            description=record.description if wanted.description is None and merge else wanted.description or "",
+            merged(record, wanted, merge=merge),
             entries=record.entries if wanted.entries is None and merge else wanted.entries or [],
-            config={key: value for key, value in config.items() if value != ""},
         )
         _check_record(changed)
         await parts.state.put(changed)

@@ -124,3 +124,28 @@ def test_usage_is_read_from_version_2(group: cgroup.Group, tree: Path) -> None:
     (own / "cgroup.events").write_text("populated 1\nfrozen 1\n")
     (own / "cgroup.freeze").write_text("1")
     assert group.frozen()
+
+
+def test_what_only_version_1_knows_is_left_out(group: cgroup.Group) -> None:
+    assert group.settings({"memory.swappiness": "0"}) == []
+    hybrid = cgroup.Group(cgroup.layout(HYBRID), "hutch-0/a_b")
+    assert hybrid.settings({"memory.swappiness": "0"}) == [("memory.swappiness", "0")]
+
+
+def test_the_share_of_a_disk_goes_to_the_scheduler_that_is_there(group: cgroup.Group, tree: Path) -> None:
+    wanted = {"io.weight": "default 500"}
+    assert group.settings(wanted) == [("io.weight", "default 500")]
+    (tree / "hutch-0" / "io.bfq.weight").write_text("100")
+    assert group.settings(wanted) == [("io.bfq.weight", "default 500")]
+    (tree / "hutch-0" / "io.weight").write_text("default 100")
+    assert group.settings(wanted) == [("io.weight", "default 500")]
+
+
+def test_rates_of_disks_are_one_line_a_disk(group: cgroup.Group, tree: Path) -> None:
+    for folder in (tree / "hutch-0", tree / "hutch-0" / "a_b"):
+        (folder / "io.max").write_text("")
+    assert group.settings({"io.max": "8:0 rbps=1\n7:1 wiops=2"}) == [
+        ("io.max", "8:0 rbps=1"),
+        ("io.max", "7:1 wiops=2"),
+    ]
+    assert group.only_unified({"io.max": "8:0 rbps=1"}) == {}
