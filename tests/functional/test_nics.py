@@ -161,7 +161,7 @@ def rate(host: Host, name: str, *, reverse: bool) -> float:
     )
     try:
         wait_until(lambda: f":{port} " in host.run("ss", "-ltn").stdout, what="iperf3 listens")
-        words = ["iperf3", "-J", "-c", gateway, "-p", port, "-t", "3", "-O", "1", *(["-R"] if reverse else [])]
+        words = ["iperf3", "-J", "-c", gateway, "-p", port, "-t", "2", "-O", "1", *(["-R"] if reverse else [])]
         out = json.loads(
             subprocess.run([*inside, *words], capture_output=True, text=True, check=True, timeout=60).stdout
         )

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 
 from hutch.device.base import Device
 from hutch.errors import Invalid
@@ -135,6 +135,17 @@ class Driver(Device):
             here = (nft.field(family, "daddr", end.host), nft.field(end.kind, "dport", end.port))
             for chain in ("prert", "out"):
                 table.rule(chain, *here, nft.redirect(family, target.host, target.port))
-            back = (nft.field(family, "saddr", target.host), nft.field(family, "daddr", target.host))
-            table.rule("pstrt", *back, nft.field(target.kind, "dport", target.port), nft.MASQUERADE)
+            there = (nft.field(family, "daddr", target.host), nft.field(target.kind, "dport", target.port))
+            table.rule("pstrt", nft.REWRITTEN, self._neighbours(family, target.host), *there, nft.MASQUERADE)
         return table
+
+    def _neighbours(self, family: str, target: str) -> nft.Statement:
+        """Senders that the guest would answer past the host, by an address that they did not call: those of its network."""
+        key = "ipv6.address" if family == "ip6" else "ipv4.address"
+        for device in self.context.devices.values():
+            if device.get("network") and device.get(key) == target:
+                gateway = self.context.network(device["network"]).config.get(key, "none")
+                if gateway != "none":
+                    subnet = ip_interface(gateway).network
+                    return nft.field(family, "saddr", nft.prefix(str(subnet.network_address), subnet.prefixlen))
+        return nft.field(family, "saddr", target)
