@@ -116,7 +116,7 @@ def test_two_hosts_do_not_disturb_each_other(hosts: Callable[..., Host]) -> None
     assert addresses[1] in leases_of(second, "same")
 
 
-def test_a_foreign_policy_that_drops_is_named_and_left_alone(hosts: Callable[..., Host]) -> None:
+def test_a_foreign_policy_that_drops_gets_our_rules_and_keeps_its_own(hosts: Callable[..., Host]) -> None:
     host = hosts(start=False)
     host.run(
         "nft", "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }"
@@ -124,6 +124,6 @@ def test_a_foreign_policy_that_drops_is_named_and_left_alone(hosts: Callable[...
     theirs = host.run("nft", "list", "table", "ip", "filter").stdout
     host.start()
     host.prepare()
-    assert "the firewall chain ip filter FORWARD drops forwarded packets" in host.log.read_text()
-    host.call("PATCH", f"/1.0/networks/{NETWORK}", {"config": {"ipv4.nat": "false"}})
+    assert host.run("nft", "list", "table", "ip", "filter").stdout.count(f"hutch network {NETWORK}") == 2
+    host.call("PATCH", f"/1.0/networks/{NETWORK}", {"config": {"ipv4.firewall": "false"}})
     assert host.run("nft", "list", "table", "ip", "filter").stdout == theirs

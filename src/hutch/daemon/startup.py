@@ -32,7 +32,19 @@ from hutch.runtime.console import Consoles
 from hutch.runtime.proxies import Proxies
 from hutch.schema.profile import ProfileRecord
 from hutch.schema.project import ProjectRecord
-from hutch.service import certificates, firewall, hotplug, images, loki, networks, notes, pools, scheduler, server, warnings
+from hutch.service import (
+    certificates,
+    firewall,
+    hotplug,
+    images,
+    loki,
+    networks,
+    notes,
+    pools,
+    scheduler,
+    server,
+    warnings,
+)
 from hutch.service.backups import keep
 from hutch.service.instances import boot, power
 from hutch.service.migration import live_moves, stage

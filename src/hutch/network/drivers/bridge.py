@@ -37,7 +37,8 @@ class Driver(NetworkDriver):
         super().__init__(name, path, config)
         self.dnsmasq = dnsmasq.Dnsmasq(path)
         self._judges = True
-        self._has_rules = False
+        self._has_table = self._rules = False
+        self._ruling = asyncio.Lock()
         self._joined: Sequence[str] = ()
         self._routed: set[str] = set()
         self._mark = f"hutch:{hashlib.sha256(str(path).encode()).hexdigest()[:16]}"
@@ -69,17 +70,19 @@ class Driver(NetworkDriver):
         await self._join()
         await self._routes()
         await asyncio.to_thread(self._routing)
-        await self._firewall()
-        await self._forward()
-        await self._judge()
+        async with self._ruling:
+            self._rules = True
+            await self._all_rules()
         await self._serve(fresh=found is None)
 
     async def stop(self) -> None:
         await self.dnsmasq.stop()
-        await nft.delete(firewall.table_name(self.name))
-        await nft.delete(forward.table_name(self.name))
-        await nft.delete(acl.table_name(self.name))
-        await coexist.withdraw(self.name)
+        async with self._ruling:
+            self._rules = False
+            await nft.delete(firewall.table_name(self.name))
+            await nft.delete(forward.table_name(self.name))
+            await nft.delete(acl.table_name(self.name))
+            await coexist.withdraw(self.name)
         found = await ip.interface(self.name)
         if found is not None and found.alias == self._mark:
             for link in await ip.interfaces():
@@ -302,7 +305,7 @@ class Driver(NetworkDriver):
     async def _firewall(self) -> None:
         table = firewall.wanted(self.name, self.config, self.ipv4, self.ipv6)
         await (nft.delete(firewall.table_name(self.name)) if table is None else table.replace())
-        self._has_rules = table is not None
+        self._has_table = table is not None
         await coexist.withdraw(self.name)
         await coexist.admit(self.name, self._admitted, await nft.chains())
 
@@ -317,13 +320,22 @@ class Driver(NetworkDriver):
         ]
 
     async def mend(self, chains: Sequence[dict[str, Any]]) -> None:
-        if self._has_rules and firewall.table_name(self.name) not in {chain["table"] for chain in chains}:
-            log.warning("the firewall was flushed: the rules of %s are put back", self.name)
-            await self._firewall()
-            await self._forward()
-            await self._judge()
-        else:
-            await coexist.admit(self.name, self._admitted, chains)
+        async with self._ruling:
+            if not self._rules:
+                return
+            if self._lacks_table(chains) and self._lacks_table(await nft.chains()):
+                log.warning("the firewall was flushed: the rules of %s are put back", self.name)
+                await self._all_rules()
+            else:
+                await coexist.admit(self.name, self._admitted, chains)
+
+    def _lacks_table(self, chains: Sequence[dict[str, Any]]) -> bool:
+        return self._has_table and firewall.table_name(self.name) not in {chain["table"] for chain in chains}
+
+    async def _all_rules(self) -> None:
+        await self._firewall()
+        await self._forward()
+        await self._judge()
 
     async def _serve(self, *, fresh: bool) -> None:
         if self.ipv4 is None and self.ipv6 is None:
