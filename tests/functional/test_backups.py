@@ -277,3 +277,13 @@ def test_states_of_one_second_and_one_size_are_told_apart(
     take_in(host, export(host, f"/1.0/instances/{made}"), name=again)
     host.power(again, "start")
     assert host.exec(again, "cat", "/root/state").stdout == "two\n"
+
+
+def test_the_server_says_how_backups_are_compressed(host: Host, guest: Guest) -> None:
+    made = guest(start=False)
+    host.call("PATCH", "/1.0", {"config": {"backups.compression_algorithm": "gzip"}})
+    try:
+        assert export(host, f"/1.0/instances/{made}").startswith(b"\x1f\x8b")
+    finally:
+        host.call("PATCH", "/1.0", {"config": {"backups.compression_algorithm": ""}})
+    assert export(host, f"/1.0/instances/{made}").startswith(b"\x28\xb5\x2f\xfd")

@@ -20,6 +20,10 @@ def test_everything_comes_back_after_the_database_was_lost(hosts: Callable[..., 
     host.import_image(images.built("busybox"), "busybox")
     host.call("POST", "/1.0/storage-pools", {"name": "b", "driver": "btrfs", "config": {"size": "512MiB"}})
     host.call("POST", "/1.0/projects", {"name": "p", "config": {"features.images": "false"}})
+    shared = {"features.images": "false", "features.profiles": "false"}
+    host.call("POST", "/1.0/projects", {"name": "q", "config": shared})
+    source = {"type": "image", "alias": "busybox"}
+    host.call("POST", "/1.0/instances?project=q", {"name": "guest", "source": source})
     volume = "/1.0/storage-pools/default/volumes/custom"
     host.call("POST", volume, {"name": "data", "description": "mine", "config": {"user.a": "1"}})
     host.call("POST", f"{volume}?project=p", {"name": "data"})
@@ -47,6 +51,10 @@ def test_everything_comes_back_after_the_database_was_lost(hosts: Callable[..., 
     assert host.get(f"{volume}?project=p") == [f"{volume}/data?project=p"]
     host.call("PUT", "/1.0/instances/runs", {"restore": "s"})
     assert host.exec("runs", "cat", "/root/file").stdout == "one\n"
+    other = host.get("/1.0/instances/guest?project=q")
+    assert other["expanded_devices"]["root"] == {"type": "disk", "path": "/", "pool": "default"}
+    assert host.get("/1.0/projects/q")["config"]["features.profiles"] == "false"
+    host.call("DELETE", "/1.0/instances/guest?project=q")
     host.power("rests", "start")
     assert "Nothing is to be recovered" in host.hutch("admin", "recover").stdout
     for name in ("runs", "rests"):

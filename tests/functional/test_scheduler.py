@@ -19,6 +19,8 @@ def test_every_minute_snapshots_are_made_and_what_has_expired_goes(host: Host, g
         host.call("POST", f"{path}/snapshots", {"name": "old", "expires_at": soon})
         host.call("POST", f"{path}/snapshots", {"name": "kept", "expires_at": "0001-01-01T00:00:00Z"})
 
+        host.call("POST", f"{path}/backups", {"name": "old", "expires_at": soon})
+
     def names(path: str) -> set[str]:
         return {url.rpartition("/")[2] for url in host.get(f"{path}/snapshots")}
 
@@ -26,7 +28,8 @@ def test_every_minute_snapshots_are_made_and_what_has_expired_goes(host: Host, g
     wait_until(lambda: all("auto0" in names(path) for path in made), 90, what="the scheduled snapshots are made")
 
     for path in (f"/1.0/instances/{running}", VOLUME):
-        assert "old" not in names(path)
+        wait_until(lambda path=path: "old" not in names(path), 90, what="the expired snapshot is removed")
+        wait_until(lambda path=path: not host.get(f"{path}/backups"), 90, what="the expired backup is removed")
         assert "kept" in names(path)
     assert not names(f"/1.0/instances/{resting}")
     assert host.get(f"{VOLUME}/snapshots/auto0")["expires_at"] > host.get(f"{VOLUME}/snapshots/auto0")["created_at"]

@@ -6,10 +6,12 @@ network; written a moment after what they tell of has changed, by one task that 
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
+from hutch.access.projects import Kind, home
 from hutch.errors import HutchError
 from hutch.kernel import tree
 from hutch.schema.backup import BackupIndex
@@ -21,7 +23,7 @@ from hutch.service.backups import describe
 from hutch.service.instances import expand, volume
 from hutch.service.parts import Parts
 from hutch.service.volumes import settings
-from hutch.storage.base import Volume
+from hutch.storage.base import StorageDriver, Volume
 
 log = logging.getLogger(__name__)
 
@@ -107,22 +109,49 @@ async def _write_plain(path: Path, record: PoolRecord | NetworkRecord | None) ->
 async def _write_instance(parts: Parts, project: str, name: str) -> None:
     if (record := parts.state.instances.find(project, name)) is None:
         return
-    driver = volume.pool(parts, expand.of(parts.state, record)[1])
-    index = describe.instance(parts, record, parts.state.snapshots.all(project, name), driver.name)
-    await _note(parts, driver.name, project, index, volume.of(record))
+    state = parts.state
+    snapshots = state.snapshots.all(project, name)
+    driver = volume.pool(parts, expand.of(state, record)[1])
+    place = home(state, project, Kind.PROFILES)
+    version = [
+        state.instances.revision(project, name),
+        state.pools.revision(driver.name),
+        state.projects.revision(project),
+        *(state.profiles.revision(place, each) for each in record.profiles),
+        *(state.snapshots.revision(project, name, each.name) for each in snapshots),
+    ]
+    await _note(
+        parts,
+        driver,
+        volume.of(record),
+        version,
+        lambda: describe.instance(parts, record, snapshots, driver.name),
+    )
 
 
 async def _write_volume(parts: Parts, pool: str, project: str, name: str) -> None:
     if (record := parts.state.volumes.find(pool, project, name)) is None:
         return
-    index = describe.volume(parts, record, parts.state.volume_snapshots.all(pool, project, name))
-    await _note(parts, pool, project, index, settings.of(record))
-
-
-async def _note(parts: Parts, pool: str, project: str, index: BackupIndex, place: Volume) -> None:
-    assert index.config is not None
-    index.config.project = to_builtins(parts.state.projects.get(project))
-    text = await asyncio.to_thread(describe.text, index.config)
+    state = parts.state
+    snapshots = state.volume_snapshots.all(pool, project, name)
+    version = [
+        state.volumes.revision(pool, project, name),
+        state.pools.revision(pool),
+        state.projects.revision(project),
+        *(state.volume_snapshots.revision(pool, project, name, each.name) for each in snapshots),
+    ]
     driver = pools.running(parts, pool)
-    if await driver.noted(place) != text:
-        await driver.note(place, text)
+    await _note(parts, driver, settings.of(record), version, lambda: describe.volume(parts, record, snapshots))
+
+
+async def _note(
+    parts: Parts, driver: StorageDriver, place: Volume, version: list[int], described: Callable[[], BackupIndex]
+) -> None:
+    """Write the note unless its first line says that it is of these revisions, as after a mere start of the daemon."""
+    head = f"# of the revisions {' '.join(map(str, version))}\n"
+    if (await driver.noted(place)).startswith(head):
+        return
+    config = described().config
+    assert config is not None
+    config.project = to_builtins(parts.state.projects.get(place.project))
+    await driver.note(place, head + await asyncio.to_thread(describe.text, config))

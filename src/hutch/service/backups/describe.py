@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+from hutch.access.projects import Kind, home
 from hutch.schema.backup import BackupConfig, BackupIndex
 from hutch.schema.base import to_builtins
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
@@ -25,12 +26,17 @@ def instance(parts: Parts, record: InstanceRecord, snapshots: list[SnapshotRecor
         "location": "none",
         "used_by": [],
     }
-    known = [parts.state.profiles.find(record.project, name) for name in record.profiles]
+    place = home(parts.state, record.project, Kind.PROFILES)
+    known = [parts.state.profiles.find(place, name) for name in record.profiles]
     config = BackupConfig(
         container=render.document(parts, record),
         snapshots=[render.snapshot_document(each) for each in snapshots],
         pool=_pool(parts, pool),
-        profiles=[profiles.document(parts, each) | {"used_by": []} for each in known if each is not None],
+        profiles=[
+            profiles.document(parts, each) | {"used_by": [], "project": each.project}
+            for each in known
+            if each is not None
+        ],
         volume=volume,
         volume_snapshots=[
             {"name": each.name, "description": each.description, "config": {}, "content_type": "filesystem"}
