@@ -85,10 +85,10 @@ def volatile(parts: Parts, project: str, name: str, old: Config, new: Config) ->
     restrictions.check_volatile(record_of(parts, project), name, old, new)
 
 
-def volume(parts: Parts, record: VolumeRecord) -> None:
-    """Forbidden when the project cannot have this custom volume, new or changed."""
-    key = (record.pool, record.project, record.name)
-    others = [each for each in _stored(parts, record.project) if _key(each) != key]
+def volume(parts: Parts, record: VolumeRecord, instead_of: VolumeRecord | None = None) -> None:
+    """Forbidden when the project cannot have this custom volume: new, changed, or in the place of another that it was."""
+    keys = {_key(record), _key(instead_of or record)}
+    others = [each for each in _stored(parts, record.project) if _key(each) not in keys]
     _check_stored(parts, record.project, [*others, record])
 
 
@@ -176,6 +176,11 @@ def snapshot(parts: Parts, project: str) -> None:
     _gate(parts, project, "snapshots", "create snapshots")
 
 
+def snapshots(parts: Parts, project: str) -> bool:
+    """Whether snapshots that are due may be made in the project."""
+    return _is_open(parts, project, "snapshots")
+
+
 def backup(parts: Parts, project: str) -> None:
     """Forbidden when the project lets nobody make backups."""
     _gate(parts, project, "backups", "create backups")
@@ -187,9 +192,13 @@ def target(parts: Parts, project: str) -> None:
 
 
 def _gate(parts: Parts, project: str, key: str, what: str) -> None:
-    rules = record_of(parts, project).config
-    if is_restricted(rules) and restriction(rules, key) == "block":
+    if not _is_open(parts, project, key):
         raise Forbidden(f"Project {project!r} doesn't allow to {what}")
+
+
+def _is_open(parts: Parts, project: str, key: str) -> bool:
+    rules = record_of(parts, project).config
+    return not is_restricted(rules) or restriction(rules, key) == "allow"
 
 
 def _counts(found: list[Holding]) -> dict[str, int]:

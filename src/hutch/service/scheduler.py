@@ -13,7 +13,7 @@ from hutch.schema.instance import InstanceRecord, SnapshotRecord
 from hutch.schema.keys import instance as keys
 from hutch.schema.schedule import Clock
 from hutch.schema.storage import VolumeRecord, VolumeSnapshotRecord
-from hutch.service import image_upkeep
+from hutch.service import allow, image_upkeep
 from hutch.service.backups import keep
 from hutch.service.instances import expand, snapshot
 from hutch.service.parts import Parts, instance_lock
@@ -70,7 +70,8 @@ async def tick(parts: Parts, after: datetime, until: datetime) -> None:
         [
             each
             for each in state.volumes.all()
-            if schedule.due_between(each.config.get("snapshots.schedule", ""), after, until)
+            if allow.snapshots(parts, each.project)
+            and schedule.due_between(each.config.get("snapshots.schedule", ""), after, until)
         ],
         lambda each: _snapshot_volume(parts, each),
     )
@@ -94,7 +95,7 @@ async def _each(
         if failures:
             raise HutchError("; ".join(failures))
 
-    await parts.operations.start(description, work).wait()
+    await parts.operations.start(description, work, project="").wait()
 
 
 def _has_expired(moment: datetime, now: datetime) -> bool:
@@ -102,6 +103,8 @@ def _has_expired(moment: datetime, now: datetime) -> bool:
 
 
 def _is_due(parts: Parts, record: InstanceRecord, after: datetime, until: datetime) -> bool:
+    if not allow.snapshots(parts, record.project):
+        return False
     config = expand.of(parts.state, record)[0]
     if not schedule.due_between(config.get("snapshots.schedule", ""), after, until):
         return False

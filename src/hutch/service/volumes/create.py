@@ -112,9 +112,16 @@ def _copy(parts: Parts, pool: str, place: str, wanted: VolumePost) -> Operation:
 
 
 async def copy_held(
-    parts: Parts, record: VolumeRecord, origin: Source, *, only: bool, event: str = "storage-volume-created"
+    parts: Parts,
+    record: VolumeRecord,
+    origin: Source,
+    *,
+    only: bool,
+    moves: bool = False,
+    event: str = "storage-volume-created",
 ) -> None:
-    """Make `record` of another volume (with its snapshots) or a snapshot; the locks of both are held."""
+    """Make `record` of another volume (with its snapshots) or a snapshot; the locks of both are held. `moves`: the other
+    goes next, and does not count for what the project may have."""
     volume, kept = origin
     history = [] if only or kept else parts.state.volume_snapshots.all(volume.pool, volume.project, volume.name)
     from_pool, to_pool = pools.running(parts, volume.pool), pools.running(parts, record.pool)
@@ -132,14 +139,20 @@ async def copy_held(
         if record.content_type == "block":
             await content.resize(to_pool, target, as_bytes(record.config["size"]))
         await settings.limit(to_pool, record)
-        await commit(parts, record, doomed, *snapshots_of(record, history))
+        await commit(parts, record, doomed, *snapshots_of(record, history), instead_of=volume if moves else None)
     parts.events.lifecycle(event, render.url(record.pool, record.project, "custom", record.name), record.project)
 
 
-async def commit(parts: Parts, record: VolumeRecord, doomed: DoomedRecord, *snapshots: VolumeSnapshotRecord) -> None:
+async def commit(
+    parts: Parts,
+    record: VolumeRecord,
+    doomed: DoomedRecord,
+    *snapshots: VolumeSnapshotRecord,
+    instead_of: VolumeRecord | None = None,
+) -> None:
     """The volume is whole: from this one step on it exists, if its project still allows it."""
     async with allow.settled(parts, record.project):
-        allow.volume(parts, record)
+        allow.volume(parts, record, instead_of)
         async with parts.state.change() as transaction:
             transaction.put(record, *snapshots)
             transaction.delete(doomed)

@@ -44,7 +44,7 @@ async def move(parts: Parts, pool: str, project: str, name: str, wanted: VolumeM
             moved = replace(current, name=target.name, pool=target.pool, project=target.project)
             if target.project != place and (using := uses.of(parts, current).urls):
                 raise Invalid(f"The storage volume is still in use by {', '.join(using)}: it cannot change its project")
-            await create.copy_held(parts, moved, (current, None), only=False)
+            await create.copy_held(parts, moved, (current, None), only=False, moves=True)
             async with parts.state.change() as transaction:
                 backups = parts.state.backups.all("custom", pool, place, name)
                 transaction.delete(*backups)
