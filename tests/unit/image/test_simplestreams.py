@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hutch.errors import Invalid, NotFound
@@ -63,6 +63,7 @@ def test_paths_stay_below_the_server(path: str) -> None:
         documents(json.dumps(index).encode())
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=9),
