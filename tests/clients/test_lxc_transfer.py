@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.functional import transfers
-from tests.hosts import Host, Segment
+from tests.hosts import Host, Segment, images
 
 pytestmark = pytest.mark.skipif(shutil.which("lxc") is None, reason="Debian's lxd-client is not installed")
 
@@ -136,3 +136,33 @@ def test_pools_and_projects(pair: tuple[Host, Host]) -> None:
     one.lxc("snapshot", "c1", "s2")
     one.lxc("copy", "c1", "c5", "--refresh")
     assert [each["name"] for each in listed(one)["c5"]["snapshots"]] == ["s1", "s2"]
+
+
+def test_custom_volumes_go_from_server_to_server(pair: tuple[Host, Host]) -> None:
+    one, two = pair
+    one.lxc("storage", "volume", "create", "default", "data", "size=100MiB")
+    one.lxc("launch", "busybox", "c1")
+    one.lxc("storage", "volume", "attach", "default", "data", "c1", "/data")
+    one.lxc("exec", "c1", "--", "sh", "-c", "cd /data; echo one > note; chown 3:4 note; ln note other")
+    one.lxc("storage", "volume", "snapshot", "default", "data", "s1")
+    one.lxc("exec", "c1", "--", "sh", "-c", "echo two > /data/note")
+    volumes = "/1.0/storage-pools/default/volumes/custom"
+
+    for mode in ("pull", "push", "relay"):
+        one.lxc("storage", "volume", "copy", "default/data", f"two:default/{mode}", "--mode", mode)
+    one.lxc("exec", "c1", "--", "sh", "-c", "echo three > /data/note")
+    one.lxc("storage", "volume", "snapshot", "default", "data", "s2")
+    one.lxc("storage", "volume", "copy", "default/data", "two:default/pull", "--refresh")
+    one.lxc("storage", "volume", "copy", "default/data", "two:default/bare", "--volume-only")
+
+    for name, kept in (("pull", ["s1", "s2"]), ("push", ["s1"]), ("relay", ["s1"]), ("bare", [])):
+        assert [each.rpartition("/")[2] for each in two.get(f"{volumes}/{name}/snapshots")] == kept
+        assert two.get(f"{volumes}/{name}")["config"]["size"] == "100MiB"
+    two.import_image(images.built("busybox"), "busybox")
+    disk = {"type": "disk", "pool": "default", "source": "pull", "path": "/data"}
+    two.create("c2", "busybox", devices={"data": disk})
+    shown = two.exec("c2", "sh", "-c", "cat /data/note; stat -c '%u %g %h' /data/other")
+    assert shown.stdout == "three\n3 4 2\n"
+    assert [each.rpartition("/")[2] for each in one.get(f"{volumes}/data/snapshots")] == ["s1", "s2"]
+    refused = one.lxc("storage", "volume", "copy", "default/data", "two:default/pull", "--refresh", check=False)
+    assert "running instances: c2" in refused.stderr

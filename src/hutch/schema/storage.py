@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from hutch.schema.base import ZERO_TIME, Config
+from hutch.schema.migration import Target
 
 
 class PoolRecord(msgspec.Struct, kw_only=True, frozen=True):
@@ -64,6 +65,10 @@ class VolumeSource(msgspec.Struct, kw_only=True):
     project: str = ""
     volume_only: bool = False
     refresh: bool = False
+    mode: str = ""
+    operation: str = ""
+    certificate: str = ""
+    secrets: dict[str, str] | None = None
 
 
 class VolumePost(msgspec.Struct, kw_only=True):
@@ -89,6 +94,7 @@ class VolumeMove(msgspec.Struct, kw_only=True):
     project: str = ""
     migration: bool = False
     volume_only: bool = False
+    target: Target | None = None
 
 
 class VolumeSnapshotPost(msgspec.Struct, kw_only=True):

@@ -93,6 +93,7 @@ EXTENSIONS = [
     "storage_volume_state",
     "storage_api_volume_rename",
     "storage_api_local_volume_handling",
+    "storage_api_remote_volume_handling",
     "storage_api_volume_snapshots",
     "storage_api_project",
     "storage_unmapped",

@@ -27,11 +27,19 @@ _CONNECTION = "/usr/bin/sh -c 'exec 5<&0; cat <&5 >&4 & exec cat <&3'"
 
 
 async def send(
-    socket: Socket, stage: Path, root: int, features: RsyncFeatures, told: Told, *, limit: int = 0, loose: bool = False
+    socket: Socket,
+    stage: Path,
+    root: int,
+    features: RsyncFeatures,
+    told: Told,
+    *,
+    limit: int = 0,
+    loose: bool = False,
+    whole: bool = False,
 ) -> None:
     """Send what the folder `stage` holds, with the mount `root` in it, to the sink's rsync.
 
-    `limit` is in bytes a second, 0 for none; with `loose`, files that vanish meanwhile are no failure.
+    With `whole` the mount is the stage. `limit` is in bytes a second, 0 for none; with `loose`, files that vanish meanwhile are no failure.
     """
     argv = [
         _RSYNC,
@@ -41,19 +49,26 @@ async def send(
         *([f"--bwlimit={max(1, limit >> 10)}"] if limit else []),
     ]
     argv += ["--rsh", _CONNECTION, "/stage/", "sink:/"]
-    async with _running(stage, {ROOT: root}, argv, ok=(0, 24) if loose else (0,)) as process:
+    async with _running(stage, {"." if whole else ROOT: root}, argv, ok=(0, 24) if loose else (0,)) as process:
         await _relay(process, socket, told, count_sent=True)
 
 
 async def receive(
-    socket: Socket, stage: Path, root: int, features: RsyncFeatures, told: Told, owner: tuple[int, int]
+    socket: Socket,
+    stage: Path,
+    root: int,
+    features: RsyncFeatures,
+    told: Told,
+    owner: tuple[int, int],
+    *,
+    whole: bool = False,
 ) -> None:
-    """Make the folder `stage`, with the mount `root` in it, what the source's rsync sends.
+    """Make the folder `stage`, with the mount `root` in it, what the source's rsync sends; with `whole` the mount is the stage.
 
     `owner` is who the mount's root user is on the host: another than 0 when the mount shifts ids.
     """
     argv = [_RSYNC, "--server", "-logDtpre.iLsfx", *_COMMON, "--modify-window=-1", "--super", *_options(features)]
-    async with _running(stage, {ROOT: root}, [*argv, ".", "/stage/"], owner=owner) as process:
+    async with _running(stage, {"." if whole else ROOT: root}, [*argv, ".", "/stage/"], owner=owner) as process:
         await _relay(process, socket, told, count_sent=False)
 
 

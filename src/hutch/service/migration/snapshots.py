@@ -33,28 +33,32 @@ _ARCHITECTURES = {
 def message(record: SnapshotRecord) -> SnapshotMessage:
     return SnapshotMessage(
         name=record.name,
-        config=_settings(record.config),
+        config=settings(record.config),
         profiles=record.profiles,
         ephemeral=record.ephemeral,
-        devices=[DeviceMessage(name=name, config=_settings(device)) for name, device in record.devices.items()],
+        devices=[DeviceMessage(name=name, config=settings(device)) for name, device in record.devices.items()],
         architecture=_ARCHITECTURES.get(record.architecture, 0),
         stateful=False,
-        created=_seconds(record.created_at),
-        last_used=_seconds(record.last_used_at),
-        expires=_seconds(record.expires_at),
-        created_us=(record.created_at - _EPOCH) // timedelta(microseconds=1),
+        created=seconds(record.created_at),
+        last_used=seconds(record.last_used_at),
+        expires=seconds(record.expires_at),
+        created_us=microseconds(record.created_at),
     )
 
 
-def _settings(config: Config) -> list[Setting]:
+def settings(config: Config) -> list[Setting]:
     return [Setting(key=key, value=value) for key, value in config.items()]
 
 
-def _seconds(moment: datetime) -> int:
+def seconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(seconds=1)
 
 
-def _moment(seconds: int | None, microseconds: int | None = None) -> datetime:
+def microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment(seconds: int | None, microseconds: int | None = None) -> datetime:
     """A time that Go never set, or that is none, is ZERO_TIME."""
     try:
         if microseconds is not None:
@@ -66,7 +70,7 @@ def _moment(seconds: int | None, microseconds: int | None = None) -> datetime:
 
 def same_moment(sent: SnapshotMessage, record: SnapshotRecord) -> bool:
     """Whether the snapshot here is the one that is offered, not another of that name."""
-    return sent.created == _seconds(record.created_at)
+    return sent.created == seconds(record.created_at)
 
 
 def record(parts: Parts, sent: SnapshotMessage, instance: InstanceRecord, pool: str) -> SnapshotRecord:
@@ -88,9 +92,9 @@ def record(parts: Parts, sent: SnapshotMessage, instance: InstanceRecord, pool: 
         devices=volume.on_pool(devices, whole_devices, pool),
         expanded_config=whole_config,
         expanded_devices=volume.on_pool(whole_devices, whole_devices, pool),
-        created_at=_moment(sent.created, sent.created_us),
-        last_used_at=_moment(sent.last_used),
-        expires_at=_moment(sent.expires),
+        created_at=moment(sent.created, sent.created_us),
+        last_used_at=moment(sent.last_used),
+        expires_at=moment(sent.expires),
     )
 
 

@@ -24,6 +24,10 @@ async def create(parts: Parts, pool: str, project: str, wanted: VolumePost) -> V
     place = home(parts.state, project, Kind.VOLUMES)
     if wanted.source.type == "copy" or (wanted.source.name and wanted.source.type in ("", "copy")):
         return _copy(parts, pool, place, wanted)
+    if wanted.source.type == "migration":
+        from hutch.service.volumes import migrate
+
+        return migrate.receive(parts, _record(parts, pool, place, wanted), wanted)
     if wanted.source.type not in ("", "none"):
         raise Unsupported(f"Volumes cannot be created from a source of type {wanted.source.type!r} here")
     record = _record(parts, pool, place, wanted)

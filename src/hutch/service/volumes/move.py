@@ -3,12 +3,12 @@
 from msgspec.structs import replace
 
 from hutch.access.projects import Kind, home
-from hutch.errors import Invalid, Unsupported
+from hutch.errors import Invalid
 from hutch.schema.storage import VolumeMove, VolumeRecord
 from hutch.service import pools
 from hutch.service.instances.volume import doomed
 from hutch.service.parts import Parts
-from hutch.service.volumes import create, render, settings, uses
+from hutch.service.volumes import create, migrate, render, settings, uses
 from hutch.service.volumes.update import delete_held
 from hutch.store.records import Transaction
 from hutch.work.operations import Operation
@@ -16,10 +16,10 @@ from hutch.work.operations import Operation
 
 async def move(parts: Parts, pool: str, project: str, name: str, wanted: VolumeMove) -> VolumeRecord | Operation:
     """Sync for a new name, an operation for a new pool or project, as clients expect."""
-    if wanted.migration:
-        raise Unsupported("Moving volumes between servers is not available on this server")
     place = home(parts.state, project, Kind.VOLUMES)
     record = parts.state.volumes.get(pool, place, name)
+    if wanted.migration:
+        return migrate.send(parts, record, wanted)
     new_name = wanted.name or name
     settings.check_name(new_name)
     target = replace(
