@@ -111,6 +111,8 @@ def test_everything_is_brought_over_with_a_report(lxd: Lxd, there: Host) -> None
     lxd.lxc("storage", "volume", "attach", "other", "data", "c3", "/data")
     lxd.lxc("exec", "c3", "--", "sh", "-c", "echo kept > /data/note; chown 3:4 /data/note")
 
+    for mode in ("pull", "push"):
+        lxd.lxc("storage", "volume", "copy", "other/data", f"hutch:default/{mode}", "--mode", mode)
     there.hutch("remote", "add", "old", lxd.address, "--accept-certificate", "--password", PASSWORD, env=conf(there))
     planned = report(there, "old", "--dry-run")
     assert {name for kind, name in planned if kind == "instance"} == {"c1", "c2", "c3"}
@@ -135,8 +137,13 @@ def test_everything_is_brought_over_with_a_report(lxd: Lxd, there: Host) -> None
     assert snapshots_of(there, "c1") == ["s1"]
     there.lxc("start", "c1", "c3")
     assert there.lxc("exec", "c1", "cat", "/root/note").stdout == "here\n"
-    shown = there.lxc("exec", "c3", "--", "sh", "-c", "cat /data/note; stat -c '%u %g' /data/note").stdout
-    assert shown == "kept\n3 4\n"
+    for name in ("pull", "push"):
+        there.lxc("storage", "volume", "attach", "default", name, "c3", f"/{name}")
+    for path in ("/data/note", "/pull/note", "/push/note"):
+        shown = there.lxc("exec", "c3", "--", "sh", "-c", f"cat {path}; stat -c '%u %g' {path}").stdout
+        assert shown == "kept\n3 4\n", path
+    there.lxc("storage", "volume", "copy", "default/data", "lxd:other/back")
+    assert lxd.api.get("/1.0/storage-pools/other/volumes/custom/back/snapshots")
     assert there.get("/1.0/storage-pools/default/volumes/custom/data/snapshots")
     assert json.loads(lxd.lxc("list", "c3", "--format", "json").stdout)[0]["status"] == "Running"
 

@@ -129,9 +129,22 @@ class Header(Message):
     parents: list[str] = msgspec.field(default_factory=list)
 
 
-class Index(msgspec.Struct, kw_only=True):
-    """The frame before the data. LXD has the config of the volume in it; `files` is what lies beside the root, by path."""
+class IndexVolume(msgspec.Struct, kw_only=True):
+    name: str = ""
+    config: dict[str, str] | None = None
 
+
+class IndexConfig(msgspec.Struct, kw_only=True):
+    """Of LXD's description of what it sends, what matters of volumes."""
+
+    volume: IndexVolume | None = None
+    volume_snapshots: list[IndexVolume] | None = None
+
+
+class Index(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """The frame before the data. LXD has its description in it; `files` is what hutch has beside the root, by path."""
+
+    config: IndexConfig | None = None
     files: dict[str, bytes] = {}
 
 

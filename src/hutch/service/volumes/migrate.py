@@ -6,20 +6,27 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from hutch.errors import Invalid
 from hutch.kernel import tree
+from hutch.kernel.credentials import root_of
+from hutch.kernel.idmap import IdMap
 from hutch.kernel.mount import closing
+from hutch.schema.base import Config
 from hutch.schema.migration import Header, Index, SnapshotMessage
 from hutch.schema.storage import VolumeMove, VolumePost, VolumeRecord, VolumeSnapshotRecord
 from hutch.service import allow, pools
 from hutch.service.instances.volume import doomed, making, remove
-from hutch.service.migration import channel, connect, negotiate, rsync, stage
+from hutch.service.migration import channel, connect, negotiate, rsync, shifted, stage
 from hutch.service.migration import snapshots as messages
 from hutch.service.migration.channel import Channel
 from hutch.service.parts import Parts
 from hutch.service.volumes import create, quiet, render, settings, snapshots, uses
 from hutch.storage.base import Volume
 from hutch.work.operations import Operation
+
+_IDMAP = "volatile.idmap.last"
 
 
 def send(parts: Parts, record: VolumeRecord, wanted: VolumeMove) -> Operation:
@@ -91,6 +98,11 @@ async def _at_rest(parts: Parts, record: VolumeRecord) -> AsyncIterator[Volume]:
         await asyncio.shield(remove(parts, driver, begun))
 
 
+def _unshifted(config: Config) -> Config:
+    """Without the maps of an LXD: here volumes are stored unshifted."""
+    return {key: value for key, value in config.items() if not key.startswith("volatile.idmap.")}
+
+
 def _by_date(history: list[VolumeSnapshotRecord]) -> list[VolumeSnapshotRecord]:
     return sorted(history, key=lambda each: (each.created_at, each.name))
 
@@ -111,6 +123,8 @@ def _message(record: VolumeSnapshotRecord) -> SnapshotMessage:
 def receive(parts: Parts, record: VolumeRecord, wanted: VolumePost) -> Operation:
     """Begin to receive the volume `record`: from the source's operation (mode pull), or from who connects (mode push)."""
     source = wanted.source
+    idmap = shifted.noted(record.config.get(_IDMAP, ""))
+    record = replace(record, config=_unshifted(record.config))
     if source.mode not in ("pull", "push"):
         raise Invalid(f"Unknown mode {source.mode!r} of a migration: pull and push are known")
     pools.running(parts, record.pool)
@@ -139,7 +153,7 @@ def receive(parts: Parts, record: VolumeRecord, wanted: VolumePost) -> Operation
                 sockets = connect.sockets(parts, source.operation, known, source.certificate)
                 line = Channel(await stack.enter_async_context(sockets))
             async with line.telling(), parts.locks.hold(settings.lock(record.pool, record.project, record.name)):
-                receiving = _Receiving(parts, operation, line, record, only=source.volume_only)
+                receiving = _Receiving(parts, operation, line, record, idmap, only=source.volume_only)
                 await (receiving.refresh() if existing is not None else receiving.create())
             await line.tell(None)
 
@@ -148,7 +162,17 @@ def receive(parts: Parts, record: VolumeRecord, wanted: VolumePost) -> Operation
 
 
 class _Receiving:
-    def __init__(self, parts: Parts, operation: Operation, line: Channel, record: VolumeRecord, *, only: bool) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        operation: Operation,
+        line: Channel,
+        record: VolumeRecord,
+        idmap: list[IdMap],
+        *,
+        only: bool,
+    ) -> None:
+        self.idmap = idmap
         self.parts, self.operation, self.line, self.record, self.only = parts, operation, line, record, only
         self.driver = pools.running(parts, record.pool)
 
@@ -162,7 +186,7 @@ class _Receiving:
             for each in history:
                 await self._take(each.name)
                 await self.driver.snapshot(place, each.name)
-            await self._take(self.record.name)
+            await self._take()
             await create.commit(self.parts, self.record, begun, *history)
         where = render.url(self.record.pool, self.record.project, "custom", self.record.name)
         self.parts.events.lifecycle("storage-volume-created", where, self.record.project)
@@ -183,7 +207,7 @@ class _Receiving:
                 async with self.parts.state.change() as transaction:
                     transaction.put(each)
                     transaction.delete(begun)
-        await self._take(self.record.name)
+        await self._take()
 
     async def _agree(self, *, refresh: bool) -> list[VolumeSnapshotRecord]:
         self.offered = await self.line.receive(Header)
@@ -195,7 +219,8 @@ class _Receiving:
         await self.line.send(answered)
         assert answered.rsync is not None
         self.features = answered.rsync
-        await self.line.unless_told(negotiate.receive_index(self.line.fs, answered.index_version or 0, refresh=refresh))
+        receiving = negotiate.receive_index(self.line.fs, answered.index_version or 0, refresh=refresh)
+        self.index = await self.line.unless_told(receiving)
         return [self._snapshot(each) for each in answered.snapshots]
 
     def _has(self, sent: SnapshotMessage) -> bool:
@@ -210,17 +235,29 @@ class _Receiving:
             project=self.record.project,
             volume=self.record.name,
             name=sent.name,
-            config={each.key: each.value for each in sent.config} or self.record.config,
+            config=_unshifted({each.key: each.value for each in sent.config} or self.record.config),
             content_type=self.record.content_type,
             created_at=messages.moment(sent.created, sent.created_us),
             expires_at=messages.moment(sent.expires),
         )
 
-    async def _take(self, label: str) -> None:
+    def _idmap(self, snapshot: str) -> list[IdMap]:
+        """How the ids that come now are to be read: an LXD tells in the index what it noted of the volume and each snapshot."""
+        known = self.index.config
+        if known is None or known.volume is None:
+            return [] if snapshot else self.idmap
+        described = [each for each in known.volume_snapshots or [] if each.name.rpartition("/")[2] == snapshot]
+        config = (described[0] if described else known.volume).config
+        return shifted.noted((config or {}).get(_IDMAP, ""))
+
+    async def _take(self, snapshot: str = "") -> None:
+        idmap, label = self._idmap(snapshot), snapshot or self.record.name
         told = rsync.Teller(self.operation, label)
         async with stage.folder(self.parts) as folder:
-            with closing(await self.driver.mount(settings.of(self.record), settings.AS_STORED)) as root:
-                taking = rsync.receive(self.line.fs, folder, root, self.features, told, (0, 0), whole=True)
+            with closing(await self.driver.mount(settings.of(self.record), idmap)) as root:
+                owner = root_of(idmap)
+                taking = rsync.receive(self.line.fs, folder, root, self.features, told, owner, whole=True)
                 await self.line.unless_told(taking)
+            with closing(await self.driver.mount(settings.of(self.record), settings.AS_STORED)) as root:
                 await asyncio.to_thread(tree.sync_all, Path(f"/proc/self/fd/{root}"))
         told.settle()
