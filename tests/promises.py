@@ -157,6 +157,7 @@ PROMISES = {
     "snapshot_scheduling": "functional/test_scheduler.py::test_every_minute_snapshots_are_made_and_what_has_expired_goes",
     "storage": "clients/test_lxc.py::test_storage",
     "storage_api_local_volume_handling": "clients/test_lxc_volumes.py::test_a_volume_moves_to_another_pool",
+    "storage_api_remote_volume_handling": "clients/test_lxc_transfer.py::test_custom_volumes_go_from_server_to_server",
     "storage_api_project": "functional/test_volumes.py::test_projects_have_volumes_of_their_own_or_share_them",
     "storage_api_volume_rename": "functional/test_volumes.py::test_what_has_a_volume_follows_it_to_its_new_name_and_pool",
     "storage_api_volume_snapshots": "functional/test_volumes.py::test_snapshots_are_made_restored_renamed_changed_and_deleted",
