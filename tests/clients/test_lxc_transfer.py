@@ -102,7 +102,7 @@ def test_running_guests_are_copied_without_their_memory(pair: tuple[Host, Host])
     refused = one.lxc("move", "c1", "two:", check=False)
     one.lxc("copy", "c1", "two:c2", "--stateless")
 
-    assert "--stateless" in refused.stderr
+    assert "migration.stateful" in refused.stderr
     assert one.lxc("file", "pull", "two:c2/root/note", "-").stdout == "here\n"
     assert listed(one)["c1"]["status"] == "Running"
     assert not [each for each in two.get("/1.0/instances") if each.endswith("/c1")]

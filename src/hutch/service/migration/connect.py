@@ -10,8 +10,9 @@ from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 
-from hutch.errors import Invalid, Unavailable
+from hutch.errors import Forbidden, Invalid, Unavailable
 from hutch.service.parts import Parts
+from hutch.work.events import requestor
 from hutch.work.operations import Socket
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
@@ -72,6 +73,8 @@ async def way(parts: Parts, operation: str, certificate: str) -> tuple[str, aioh
             f"the operation {operation!r} is no address of one: https://HOST:PORT/1.0/operations/ID is expected"
         )
     if url.scheme == "unix":
+        if (who := requestor.get()) is None or who.protocol != "unix":
+            raise Forbidden("a Unix socket of this host can be named by its own users only")
         return f"http://unix{path}", aiohttp.UnixConnector(url.path.removesuffix(path))
     trust = await asyncio.to_thread(_trust, parts.directory, certificate)
     return f"https://{url.netloc}{path}", aiohttp.TCPConnector(ssl=trust)
