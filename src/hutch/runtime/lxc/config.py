@@ -56,6 +56,10 @@ _KERNEL_FOLDERS = (
 )
 _MOUNT = "lxc.mount.entry = "
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
+# liblxc's profile lets a guest mount next to nothing. In a user namespace the kernel itself says what may be mounted; elsewhere
+# systemd still has to mount the one tree of control groups that it is told to use (init_words).
+_ALL_MOUNTS = ("mount", "umount", "remount", "pivot_root")
+_CGROUP_MOUNTS = ("mount fstype=cgroup2 -> /sys/fs/cgroup/", "mount fstype=cgroup2 -> /sys/fs/cgroup/**")
 _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 
@@ -135,6 +139,7 @@ def _confinement(plan: LaunchPlan, seccomp: Path | None) -> Iterator[str]:
     if _APPARMOR.exists() and _APPARMOR.read_text().startswith("Y"):
         yield "lxc.apparmor.profile = generated"
         yield f"lxc.apparmor.allow_nesting = {int(plan.nesting)}"
+        yield from (f"lxc.apparmor.raw = {rule}," for rule in (_ALL_MOUNTS if plan.idmap else _CGROUP_MOUNTS))
 
 
 def _cgroups(plan: LaunchPlan, host: Host) -> Iterator[str]:
