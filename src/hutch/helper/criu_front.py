@@ -64,6 +64,7 @@ def hook(plan: dict[str, Any], action: str) -> None:
     if action == "post-dump":
         save_groups(plan["group"], plan["groups"])
     elif action == "post-restore":
+        set_groups(plan["group"], plan["groups"])
         for path, value in plan["settings"]:
             with open(path, "w") as file:  # noqa: PTH123
                 file.write(value)
@@ -145,19 +146,36 @@ def facts(path: str) -> tuple[int, int, int]:
 
 def make_groups(top: str, source: str) -> None:
     """CRIU makes only those that hold processes, and systemd watches the others too."""
-    with open(source) as file:  # noqa: PTH123
-        groups = sorted(json.load(file), key=lambda group: group["name"])
-    for group in groups:
-        folder = os.path.normpath(f"{top}/{group['name']}")
+    for folder, group in saved_groups(top, source):
         os.makedirs(folder, exist_ok=True)  # noqa: PTH103
-        put(folder, *group["facts"])
-        for name, owner in group["files"].items():
-            put(f"{folder}/{name}", *owner)
+        own(folder, group)
+
+
+def set_groups(top: str, source: str) -> None:
+    """Hand down the controllers and write their settings, once CRIU has put every process where it belongs.
+
+    Before, it moves each through the guest's own group, which may not hold one while it hands controllers down.
+    """
+    for folder, group in saved_groups(top, source):
+        own(folder, group)
         for name, value in group["settings"].items():
             for line in value.splitlines():
                 write(f"{folder}/{name}", line)
         for controller in group["controllers"].split():
             write(f"{folder}/cgroup.subtree_control", f"+{controller}")
+
+
+def saved_groups(top: str, source: str) -> list[tuple[str, dict[str, Any]]]:
+    """What save_groups has written, each with its folder, the upper ones first."""
+    with open(source) as file:  # noqa: PTH123
+        groups = sorted(json.load(file), key=lambda group: group["name"])
+    return [(os.path.normpath(f"{top}/{group['name']}"), group) for group in groups]
+
+
+def own(folder: str, group: dict[str, Any]) -> None:
+    put(folder, *group["facts"])
+    for name, owner in group["files"].items():
+        put(f"{folder}/{name}", *owner)
 
 
 def put(path: str, mode: int, uid: int, gid: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from hutch.errors import HutchError, ToolFailed
-from hutch.helper.criu_front import save_groups, watch_pressure
+from hutch.helper.criu_front import save_groups, set_groups, watch_pressure
 from hutch.kernel import pidfd, run
 from hutch.kernel.cgroup import Group
 from hutch.runtime.base import Held
@@ -189,8 +189,11 @@ class _Restored(Held):
                 raise ToolFailed(["criu restore"], 0, "CRIU went on by itself")
         finally:
             reached.cancel()
+        unified = str(criu.unified(self._groups[0]))
+        assert plan.images is not None
+        await asyncio.to_thread(set_groups, unified, str(plan.images / criu.GROUPS))
         await asyncio.to_thread(self._groups[0].write, plan.limits)
-        await asyncio.to_thread(watch_pressure, str(criu.unified(self._groups[0])))
+        await asyncio.to_thread(watch_pressure, unified)
 
     async def lost(self) -> str:
         if self._program is None:
