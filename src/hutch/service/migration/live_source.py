@@ -22,6 +22,7 @@ from hutch.kernel import bridges, changes, interfaces
 from hutch.kernel.changes import Seen
 from hutch.runtime.base import Held
 from hutch.schema.instance import InstanceRecord, SnapshotRecord
+from hutch.schema.keys.base import as_bytes
 from hutch.schema.move import FROZEN, RUNNING, MoveRecord, MoveReport, Offer, Pass, PieceOffer, Word
 from hutch.service.instances import expand, rules, stateful, surroundings, volume
 from hutch.service.migration import live_host, live_moves
@@ -199,7 +200,10 @@ async def _send_changes(move: _Move, piece: Piece, path: Path, before: Seen, *, 
         now = await asyncio.to_thread(changes.look, root)
         changed = changes.since(before, now)
         move.total += changed.size
-        await send_pass(move.sending.channel.fs, Pass(piece.name, changed.size, last), root, changed, move.told)
+        # A guest that stands still is not to wait for a limit.
+        limit = 0 if last else as_bytes(move.sending.pool.config.get("rsync.bwlimit") or "0")
+        about = Pass(piece.name, changed.size, last)
+        await send_pass(move.sending.channel.fs, about, root, changed, move.told, limit)
         return now, changed.size
     finally:
         os.close(root)

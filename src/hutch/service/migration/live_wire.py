@@ -120,10 +120,10 @@ class Line:
                 await asyncio.gather(doing, return_exceptions=True)
 
 
-async def send_pass(socket: Socket, about: Pass, root: int, changed: Changes, told: Told) -> None:
-    """One pass over the tree behind the descriptor."""
+async def send_pass(socket: Socket, about: Pass, root: int, changed: Changes, told: Told, limit: int = 0) -> None:
+    """One pass over the tree behind the descriptor, at most `limit` bytes a second unless that is 0."""
     await socket.send(encode(about).decode())
-    out = _Out(socket, told)
+    out = _Out(socket, told, limit)
 
     def work() -> None:
         changes.pack(root, changed, out)
@@ -192,11 +192,12 @@ def _text(data: bytes | str | None) -> bytes:
 class _Out:
     """A socket as a thread writes to it: small pieces are gathered."""
 
-    def __init__(self, socket: Socket, told: Told) -> None:
-        self._socket, self._told = socket, told
+    def __init__(self, socket: Socket, told: Told, limit: int = 0) -> None:
+        self._socket, self._told, self._limit = socket, told, limit
         self._loop = asyncio.get_running_loop()
         self._kept: list[bytes] = []
         self._size = 0
+        self._began, self._sent = time.monotonic(), 0
 
     def __call__(self, data: bytes) -> None:
         self._kept.append(data)
@@ -208,6 +209,9 @@ class _Out:
         if self._size:
             self._send(b"".join(self._kept))
             self._told(self._size)
+            self._sent += self._size
+            if self._limit:
+                time.sleep(max(0.0, self._began + self._sent / self._limit - time.monotonic()))
             self._kept, self._size = [], 0
 
     def text(self, word: str) -> None:
