@@ -246,7 +246,9 @@ class Driver(FolderPool):
 
     async def mount(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
         stack = await in_thread(lambda: layers.read(self.find(volume)))
-        return await self._mount(stack, idmap, MOUNT_ATTR_RDONLY if readonly else 0)
+        if readonly:  # The writable layer may be that of a live mount, whose work folder is nobody else's to touch.
+            stack = Stack(stack.all)
+        return await self._mount(stack, idmap)
 
     async def share(self, volume: Volume, idmap: Sequence[IdMap], *, readonly: bool = False) -> int:
         async def first() -> int:
