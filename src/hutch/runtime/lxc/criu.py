@@ -36,7 +36,7 @@ _BOTH = (
 _ERROR = re.compile(r"^(?:\([\d.]+\)\s+)?(?:\s*\d+: )?Error \([^)]*\): (.*)$", re.MULTILINE)
 _CULPRIT = re.compile(r"\(pid: (\d+)\) failed with")
 _FOLLOWS = re.compile(
-    r"RLIMIT_NOFILE|tables(?:-legacy)?-(?:save|restore)|FAILED|failed\.$|exited, status|Can't wait|notify"
+    r"RLIMIT_NOFILE|tables(?:-legacy)?-(?:save|restore)|FAILED|failed\.$|exited, status|Can't wait|\bnotify"
 )
 
 

@@ -26,6 +26,7 @@ Result = TypeVar("Result")
 KEY = "migration.stateful"
 _STOP = "Stateful stop"
 _TRIES, _PAUSE = 4, 0.2
+_PASSING = ("has data to read", "Can't dump that handle")
 _SYSTEMD = "/etc/systemd/system"
 _FOLDER, _FILE = f"{_SYSTEMD}/service.d", "zzz-hutch-stateful.conf"
 _DROP_IN = """\
@@ -198,12 +199,13 @@ async def fresh(folder: Path) -> None:
 
 
 async def patiently(attempt: Callable[[], Awaitable[Result]]) -> Result:
-    """A message of the kernel that is under way to a netlink socket makes CRIU give up: it is there for milliseconds."""
+    """Try again after what passes: a message of the kernel under way to a netlink socket, a watch that is younger than the look
+    for watches. CRIU gives up at both."""
     for _ in range(_TRIES - 1):
         try:
             return await attempt()
         except ToolFailed as error:
-            if "has data to read" not in error.stderr:
+            if not any(words in error.stderr for words in _PASSING):
                 raise
             await asyncio.sleep(_PAUSE)
     return await attempt()

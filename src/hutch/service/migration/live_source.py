@@ -34,7 +34,6 @@ from hutch.work.faults import point
 
 _ROUNDS, _SMALL = 5, 4 << 20
 """How often what has changed is sent while the guest runs, and how many bytes of it are few enough to be sent while it does not."""
-_TRIES, _PAUSE = 4, 0.2
 
 Result = TypeVar("Result")
 
@@ -245,18 +244,14 @@ async def _frozen(move: _Move, times: dict[str, float]) -> AsyncIterator[Held]:
 
 
 async def _hold(parts: Parts, record: InstanceRecord, images: Path) -> Held:
-    """A message of the kernel that is under way to a netlink socket makes CRIU give up: it is there for milliseconds."""
-    for left in reversed(range(_TRIES)):
+    async def attempt() -> Held:
         await live_host.memory(images)
-        try:
-            return await parts.runtime.hold(record.project, record.name, images)
-        except ToolFailed as error:
-            if not left or "has data to read" not in error.stderr:
-                raise HutchError(
-                    f"The state of the instance cannot be saved, it goes on running: {error.stderr}"
-                ) from error
-            await asyncio.sleep(_PAUSE)
-    raise AssertionError("the last try raises")
+        return await parts.runtime.hold(record.project, record.name, images)
+
+    try:
+        return await stateful.patiently(attempt)
+    except ToolFailed as error:
+        raise HutchError(f"The state of the instance cannot be saved, it goes on running: {error.stderr}") from error
 
 
 async def _unless_lost(held: Held, work: Coroutine[Any, Any, Result]) -> Result:
