@@ -11,9 +11,12 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 
 from hutch.errors import Forbidden, Invalid, Unavailable
+from hutch.schema.migration import Target
+from hutch.service.migration import channel
+from hutch.service.migration.channel import Channel
 from hutch.service.parts import Parts
 from hutch.work.events import requestor
-from hutch.work.operations import Socket
+from hutch.work.operations import Operation, Socket
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10)
 _UNACKNOWLEDGED = 30_000
@@ -42,6 +45,25 @@ class Outgoing:
 
     async def close(self) -> None:
         await self.http.close()
+
+
+def named(operation: str, secrets: Mapping[str, str] | None, certificate: str) -> Target:
+    """The operation of another server that a request names."""
+    return Target(operation=operation, secrets=dict(secrets or {}), certificate=certificate)
+
+
+@asynccontextmanager
+async def line(
+    parts: Parts, operation: Operation, expected: dict[str, str], target: Target | None, *, live: bool
+) -> AsyncIterator[Channel]:
+    """The channel of a migration: to the operation that the target names, or of who connects to the websockets expected here."""
+    if target is None:
+        async with channel.awaited(parts, operation, expected) as found:
+            yield found
+        return
+    secrets = {name: target.secrets.get(name, "") for name in channel.names(live=live)}
+    async with sockets(parts, target.operation, secrets, target.certificate) as opened:
+        yield Channel(opened)
 
 
 @asynccontextmanager

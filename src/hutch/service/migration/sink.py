@@ -1,7 +1,6 @@
 """The side of a migration that gets the instance: it is there, whole, when the last byte has come, and not before."""
 
 import os
-from contextlib import AsyncExitStack
 
 from hutch.errors import Conflict, Invalid
 from hutch.schema.base import ZERO_TIME, Config, now, strings
@@ -29,8 +28,8 @@ def start(parts: Parts, project: str, name: str, wanted: InstancePost) -> Operat
         rules.check_settings(parts, project, name, record.profiles, record.config, record.devices)
     else:
         _check_refresh(parts, existing)
-    secrets = source.secrets or {}
-    lively = source.live if source.mode == "push" else "criu" in secrets
+    target = connect.named(source.operation, source.secrets, source.certificate) if source.mode == "pull" else None
+    lively = source.live if target is None else "criu" in target.secrets
     operation = parts.operations.start(
         "Creating instance",
         None,
@@ -42,13 +41,7 @@ def start(parts: Parts, project: str, name: str, wanted: InstancePost) -> Operat
     expected = channel.secrets(operation, live=lively) if source.mode == "push" else {}
 
     async def work(operation: Operation) -> None:
-        async with AsyncExitStack() as stack:
-            if source.mode == "push":
-                line = await stack.enter_async_context(channel.awaited(parts, operation, expected))
-            else:
-                known = {each: secrets.get(each, "") for each in channel.names(live=lively)}
-                sockets = connect.sockets(parts, source.operation, known, source.certificate)
-                line = Channel(await stack.enter_async_context(sockets))
+        async with connect.line(parts, operation, expected, target, live=lively) as line:
             async with line.telling(), parts.locks.hold(instance_lock(project, name)):
                 await _receive(parts, operation, line, record, wanted, lively=lively)
             await line.tell(None)

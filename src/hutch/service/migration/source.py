@@ -1,11 +1,8 @@
 """The side of a migration that has the instance: it offers, sends, and hears from the other side how it went."""
 
-from contextlib import AsyncExitStack
-
 from hutch.schema.migration import Criu, MovePost
 from hutch.service.instances import render, snapshot, volume
 from hutch.service.migration import channel, connect, live
-from hutch.service.migration.channel import Channel
 from hutch.service.migration.sending import Sending, at_rest
 from hutch.service.parts import Parts, instance_lock
 from hutch.work.operations import Operation
@@ -31,22 +28,15 @@ def start(parts: Parts, project: str, name: str, wanted: MovePost, only: str = "
     secrets = channel.secrets(operation, live=lively) if target is None else {}
 
     async def work(operation: Operation) -> None:
-        async with AsyncExitStack() as stack:
-            if target is None:
-                line = await stack.enter_async_context(channel.awaited(parts, operation, secrets))
+        async with connect.line(parts, operation, secrets, target, live=lively) as line, line.telling():
+            sending = Sending(parts, operation, line, parts.state.instances.get(project, name), wanted)
+            if lively:
+                await live.send(sending)
+            elif only:
+                await _send_snapshot(sending, only)
             else:
-                known = {each: target.secrets.get(each, "") for each in channel.names(live=lively)}
-                sockets = connect.sockets(parts, target.operation, known, target.certificate)
-                line = Channel(await stack.enter_async_context(sockets))
-            async with line.telling():
-                sending = Sending(parts, operation, line, parts.state.instances.get(project, name), wanted)
-                if lively:
-                    await live.send(sending)
-                elif only:
-                    await _send_snapshot(sending, only)
-                else:
-                    await _send_instance(sending)
-                await line.outcome()
+                await _send_instance(sending)
+            await line.outcome()
 
     operation.run(work)
     return operation

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -43,18 +43,16 @@ def send(parts: Parts, record: VolumeRecord, wanted: VolumeMove) -> Operation:
     secrets = channel.secrets(operation, live=False) if target is None else {}
 
     async def work(operation: Operation) -> None:
-        async with AsyncExitStack() as stack:
-            if target is None:
-                line = await stack.enter_async_context(channel.awaited(parts, operation, secrets))
-            else:
-                known = {each: target.secrets.get(each, "") for each in channel.names(live=False)}
-                sockets = connect.sockets(parts, target.operation, known, target.certificate)
-                line = Channel(await stack.enter_async_context(sockets))
-            async with line.telling(), parts.locks.hold(settings.lock(record.pool, record.project, record.name)):
-                current = parts.state.volumes.get(record.pool, record.project, record.name)
-                async with _at_rest(parts, current) as root:
-                    await _send(parts, operation, line, current, root, wanted)
-                    await line.outcome()
+        lock = settings.lock(record.pool, record.project, record.name)
+        async with (
+            connect.line(parts, operation, secrets, target, live=False) as line,
+            line.telling(),
+            parts.locks.hold(lock),
+        ):
+            current = parts.state.volumes.get(record.pool, record.project, record.name)
+            async with _at_rest(parts, current) as root:
+                await _send(parts, operation, line, current, root, wanted)
+                await line.outcome()
 
     operation.run(work)
     return operation
@@ -143,15 +141,10 @@ def receive(parts: Parts, record: VolumeRecord, wanted: VolumePost) -> Operation
         may_cancel=True,
     )
     expected = channel.secrets(operation, live=False) if source.mode == "push" else {}
+    target = connect.named(source.operation, source.secrets, source.certificate) if source.mode == "pull" else None
 
     async def work(operation: Operation) -> None:
-        async with AsyncExitStack() as stack:
-            if source.mode == "push":
-                line = await stack.enter_async_context(channel.awaited(parts, operation, expected))
-            else:
-                known = {each: (source.secrets or {}).get(each, "") for each in channel.names(live=False)}
-                sockets = connect.sockets(parts, source.operation, known, source.certificate)
-                line = Channel(await stack.enter_async_context(sockets))
+        async with connect.line(parts, operation, expected, target, live=False) as line:
             async with line.telling(), parts.locks.hold(settings.lock(record.pool, record.project, record.name)):
                 receiving = _Receiving(parts, operation, line, record, idmap, only=source.volume_only)
                 await (receiving.refresh() if existing is not None else receiving.create())
