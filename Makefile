@@ -6,7 +6,7 @@ DOOM_ARGS ?=
 
 .DEFAULT_GOAL := help
 
-.PHONY: help setup demo demo-clean test test-faults lint format docs bench lock install uninstall clean distclean
+.PHONY: help setup demo demo-clean test test-faults test-vm lint format docs bench lock install uninstall clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: setup ## format, style, types, imports, and all tests
 
 test-faults: setup ## kill the daemon and its tools at every single step of every request and move (some 30 minutes)
 	@HUTCH_EVERY_STEP=1 scripts/test tests/faults/test_every_step.py tests/migration/test_kills.py
+
+test-vm: setup ## boot Debian's own kernel in an emulated machine and run the main job there (some ten minutes)
+	@command -v qemu-system-x86_64 >/dev/null || apt-get -q -y --no-install-recommends install qemu-system-x86 </dev/null
+	@$(PYTHON) -m tests.vm
 
 lint: setup ## format, style, types and imports only
 	@scripts/check
