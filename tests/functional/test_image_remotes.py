@@ -117,8 +117,8 @@ def test_people_launch_by_the_name_of_a_remote(bare: Host, streams: Streams, tmp
     hutch("rebuild", "streams:box", "one", "--force")
     assert "there is no image 'none'" in hutch("launch", "streams:none", "two", check=False)
     assert "only has images" in hutch("list", "streams:", check=False)
+    fingerprint = bare.get("/1.0/instances/one")["config"]["volatile.base_image"]
     hutch("delete", "one", "--force")
-    fingerprint = bare.get("/1.0/images")[0].rpartition("/")[2]
     bare.call("DELETE", f"/1.0/images/{fingerprint}")
     hutch("image", "copy", "streams:box", "--alias", "kept", "--auto-update")
     assert bare.get(f"/1.0/images/{fingerprint}")["auto_update"]
