@@ -10,11 +10,13 @@ from typing import Any
 from bench import lxdpackage
 from tests.hosts import run_folder
 from tests.hosts.api import Api
+from tests.hosts.groups import groups_beginning, removed
 from tests.hosts.namespace import Namespace
 from tests.hosts.segment import Segment
 from tests.hosts.waiting import wait_until
 
 PASSWORD = "secret"
+_GROUPS = ("lxc.payload.", "lxc.monitor.", "lxc.pivot")
 
 
 class Lxd:
@@ -28,6 +30,7 @@ class Lxd:
         self.directory.mkdir(mode=0o711)
         self.api = Api(self.directory / "unix.socket")
         self.daemon: subprocess.Popen[bytes] | None = None
+        self._others = groups_beginning(*_GROUPS)
         self.namespace = Namespace()
         try:
             self.address = segment.join(self.namespace)
@@ -73,6 +76,8 @@ class Lxd:
             self.daemon.kill()
             self.daemon.wait()
         self.namespace.close()
+        ours = groups_beginning(*_GROUPS) - self._others
+        wait_until(lambda: removed(ours), what="the control groups of LXD's guests are empty")
         run_folder.remove_tree(self.folder)
 
     def __enter__(self) -> "Lxd":
